@@ -1,0 +1,231 @@
+//! What one submission asks for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::is_plain_path;
+use crate::digest::Digest;
+
+pub const EXTERNAL_ID_BYTES_MAX: usize = 128;
+pub const ARGS_MAX: usize = 256;
+/// Arguments, environment and labels together, so that a job stays cheap to send with every lease.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+pub const INPUTS_MAX: usize = 256;
+pub const RETRIES_MAX: u32 = 100;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// The submitter's own name for the job. Submitting the same id again returns the first job: a paid job uses its
+    /// order id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Digest of the app's manifest.
+    pub app: Digest,
+    /// `{task}` and `{worker}` stand for the task's index and the worker's id.
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub inputs: Vec<Input>,
+    /// The job is a bag of this many tasks.
+    #[serde(default = "one")]
+    pub tasks: u64,
+    #[serde(default)]
+    pub done_when: DoneWhen,
+    #[serde(default)]
+    pub trust: Trust,
+    #[serde(default)]
+    pub limits: Limits,
+    /// Attempts that may fail, per task, before the task does.
+    #[serde(default = "default_retries")]
+    pub retries: u32,
+    /// For people and pages; the scheduler only carries them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn default_retries() -> u32 {
+    3
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Where the app finds it below `/in`.
+    pub path: String,
+    pub digest: Digest,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoneWhen {
+    /// Every task has a certified result.
+    #[default]
+    AllTasks,
+    /// One task has a certified result with an answer; the rest is cancelled. A task that ends well without an answer
+    /// has searched in vain and is not run again.
+    AnyTask,
+}
+
+/// How a result becomes certified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// The pool's own workers are believed.
+    #[default]
+    Pool,
+    /// Whoever submitted the job judges each answer, for instance by asking a verifier contract. A result without an
+    /// answer needs no judgement: it earns nothing.
+    Submitter,
+}
+
+/// What one attempt may use at most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub wall_ms: u64,
+    pub cpu_ms: u64,
+    pub memory_bytes: u64,
+    /// `/out` and `/tmp` together.
+    pub disk_bytes: u64,
+    pub processes: u32,
+    /// What is kept of standard output and of standard error, each.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall_ms: 10 * 60_000,
+            cpu_ms: 60 * 60_000,
+            memory_bytes: 512 << 20,
+            disk_bytes: 64 << 20,
+            processes: 64,
+            log_bytes: 64 << 10,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    #[error("a job needs at least one task")]
+    NoTask,
+    #[error("external id of {0} bytes: between 1 and {EXTERNAL_ID_BYTES_MAX} are allowed")]
+    ExternalId(usize),
+    #[error("{0} arguments are more than {ARGS_MAX}")]
+    TooManyArgs(usize),
+    #[error("arguments, environment and labels take {0} bytes, more than {TEXT_BYTES_MAX}")]
+    TooMuchText(usize),
+    #[error("{0} inputs are more than {INPUTS_MAX}")]
+    TooManyInputs(usize),
+    #[error("input path `{0}` is not a plain relative path")]
+    BadPath(String),
+    #[error("an argument or environment entry holds a zero byte, or a name is empty or holds `=`")]
+    BadText,
+    #[error("{0} retries are more than {RETRIES_MAX}")]
+    TooManyRetries(u32),
+    #[error("limit `{0}` is zero: no attempt could run")]
+    ZeroLimit(&'static str),
+}
+
+impl JobSpec {
+    /// A job of one task with everything else at its default.
+    pub fn new(app: Digest) -> Self {
+        Self {
+            external_id: None,
+            app,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            inputs: Vec::new(),
+            tasks: 1,
+            done_when: DoneWhen::default(),
+            trust: Trust::default(),
+            limits: Limits::default(),
+            retries: default_retries(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Refuses what no pool could run, before it is stored.
+    pub fn check(&self) -> Result<(), JobError> {
+        if self.tasks == 0 {
+            return Err(JobError::NoTask);
+        }
+        if let Some(id) = &self.external_id
+            && !(1..=EXTERNAL_ID_BYTES_MAX).contains(&id.len())
+        {
+            return Err(JobError::ExternalId(id.len()));
+        }
+        if self.args.len() > ARGS_MAX {
+            return Err(JobError::TooManyArgs(self.args.len()));
+        }
+        let pairs = || self.env.iter().chain(&self.labels);
+        let text = self.args.iter().map(String::len).sum::<usize>()
+            + pairs().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if text > TEXT_BYTES_MAX {
+            return Err(JobError::TooMuchText(text));
+        }
+        let bad_name = |name: &str| name.is_empty() || name.contains(['=', '\0']);
+        if self.args.iter().any(|arg| arg.contains('\0'))
+            || self.env.iter().any(|(name, value)| bad_name(name) || value.contains('\0'))
+        {
+            return Err(JobError::BadText);
+        }
+        if self.inputs.len() > INPUTS_MAX {
+            return Err(JobError::TooManyInputs(self.inputs.len()));
+        }
+        if let Some(input) = self.inputs.iter().find(|input| !is_plain_path(&input.path)) {
+            return Err(JobError::BadPath(input.path.clone()));
+        }
+        if self.retries > RETRIES_MAX {
+            return Err(JobError::TooManyRetries(self.retries));
+        }
+        self.limits.check()
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), JobError> {
+        let zero = [
+            ("wall_ms", self.wall_ms),
+            ("cpu_ms", self.cpu_ms),
+            ("memory_bytes", self.memory_bytes),
+            ("disk_bytes", self.disk_bytes),
+            ("processes", u64::from(self.processes)),
+        ];
+        zero.into_iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(JobError::ZeroLimit(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> JobSpec {
+        JobSpec::new(Digest::of(b"app"))
+    }
+
+    #[test]
+    fn what_no_pool_could_run_is_refused() {
+        assert_eq!(job().check(), Ok(()));
+        assert_eq!(JobSpec { tasks: 0, ..job() }.check(), Err(JobError::NoTask));
+        assert_eq!(JobSpec { external_id: Some(String::new()), ..job() }.check(), Err(JobError::ExternalId(0)));
+        assert_eq!(JobSpec { external_id: Some("x".repeat(129)), ..job() }.check(), Err(JobError::ExternalId(129)));
+        assert_eq!(JobSpec { args: vec![String::new(); 257], ..job() }.check(), Err(JobError::TooManyArgs(257)));
+        assert_eq!(JobSpec { args: vec!["x".repeat(65_537)], ..job() }.check(), Err(JobError::TooMuchText(65_537)));
+        assert_eq!(JobSpec { args: vec!["a\0b".into()], ..job() }.check(), Err(JobError::BadText));
+        assert_eq!(JobSpec { env: [("A=B".into(), "c".into())].into(), ..job() }.check(), Err(JobError::BadText));
+        assert_eq!(JobSpec { retries: 101, ..job() }.check(), Err(JobError::TooManyRetries(101)));
+        let limits = Limits { memory_bytes: 0, ..Limits::default() };
+        assert_eq!(JobSpec { limits, ..job() }.check(), Err(JobError::ZeroLimit("memory_bytes")));
+        let input = Input { path: "../etc/passwd".into(), digest: Digest::of(b"") };
+        assert_eq!(JobSpec { inputs: vec![input], ..job() }.check(), Err(JobError::BadPath("../etc/passwd".into())));
+    }
+}

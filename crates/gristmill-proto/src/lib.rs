@@ -1,0 +1,19 @@
+//! What crosses a process border or is stored: ids and digests, keys, job and app descriptions, the messages between
+//! worker and pool, receipts, and the JSON views of the HTTP API.
+//!
+//! The same struct travels on the wire, in the store and in tests. Nothing here does I/O. Start with [`job::JobSpec`]
+//! (what a submission asks for) and [`message`] (how a pool and a worker talk).
+
+pub mod app;
+pub mod codec;
+pub mod digest;
+pub mod id;
+pub mod job;
+pub mod key;
+pub mod message;
+pub mod outcome;
+pub mod receipt;
+pub mod view;
+
+/// Version of the worker protocol. A pool speaks to workers of the same version only; see [`message`].
+pub const PROTOCOL_VERSION: u32 = 1;

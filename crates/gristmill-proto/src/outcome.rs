@@ -1,0 +1,150 @@
+//! What an attempt came to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::is_plain_path;
+use crate::digest::Digest;
+
+/// The answer a contract can receive; see [`Outcome::answer`].
+pub const ANSWER_BYTES_MAX: usize = 8 * 1024;
+pub const OUTPUT_FILES_MAX: usize = 1_000;
+/// Standard output and standard error as kept with an outcome, each.
+pub const LOG_BYTES_MAX: usize = 256 * 1024;
+const REASON_BYTES_MAX: usize = 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub exit: Exit,
+    /// The bytes of `/out/result`, if the app wrote that file: what a contract that asked for the job receives.
+    #[serde(with = "serde_bytes")]
+    pub answer: Option<Vec<u8>>,
+    /// Every other file below `/out`, by path.
+    pub files: Vec<OutputFile>,
+    pub stdout: Log,
+    pub stderr: Log,
+    pub usage: Usage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    pub path: String,
+    pub digest: Digest,
+    pub size: u64,
+}
+
+/// The first bytes of a stream and how many there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    #[serde(with = "serde_bytes")]
+    pub head: Vec<u8>,
+    pub total_bytes: u64,
+}
+
+/// How the attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// It used more than the job allows.
+    Limit(Limit),
+    /// It never ran: the worker could not fetch, prepare or start it.
+    NotRun(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    Wall,
+    Cpu,
+    Memory,
+    Disk,
+    Processes,
+    Output,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub wall_ms: u64,
+    pub cpu_ms: u64,
+    pub memory_peak_bytes: u64,
+    /// The app's own count of work units, as its last progress line said.
+    pub work_done: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutcomeError {
+    #[error("an answer of {0} bytes is longer than {ANSWER_BYTES_MAX}")]
+    AnswerTooLong(usize),
+    #[error("{0} output files are more than {OUTPUT_FILES_MAX}")]
+    TooManyFiles(usize),
+    #[error("output path `{0}` is not a plain relative path")]
+    BadPath(String),
+    #[error("a log of {0} bytes is longer than {LOG_BYTES_MAX}")]
+    LogTooLong(usize),
+    #[error("a reason of {0} bytes is longer than {REASON_BYTES_MAX}")]
+    ReasonTooLong(usize),
+}
+
+impl Outcome {
+    pub fn not_run(reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        Self {
+            exit: Exit::NotRun(reason),
+            answer: None,
+            files: Vec::new(),
+            stdout: Log::default(),
+            stderr: Log::default(),
+            usage: Usage::default(),
+        }
+    }
+
+    pub fn succeeded(&self) -> bool {
+        self.exit == Exit::Code(0)
+    }
+
+    /// Refuses what no honest worker sends.
+    pub fn check(&self) -> Result<(), OutcomeError> {
+        if let Some(answer) = self.answer.as_ref().filter(|answer| answer.len() > ANSWER_BYTES_MAX) {
+            return Err(OutcomeError::AnswerTooLong(answer.len()));
+        }
+        if self.files.len() > OUTPUT_FILES_MAX {
+            return Err(OutcomeError::TooManyFiles(self.files.len()));
+        }
+        if let Some(file) = self.files.iter().find(|file| !is_plain_path(&file.path)) {
+            return Err(OutcomeError::BadPath(file.path.chars().take(80).collect()));
+        }
+        if let Some(log) = [&self.stdout, &self.stderr].into_iter().find(|log| log.head.len() > LOG_BYTES_MAX) {
+            return Err(OutcomeError::LogTooLong(log.head.len()));
+        }
+        match &self.exit {
+            Exit::NotRun(reason) if reason.len() > REASON_BYTES_MAX => Err(OutcomeError::ReasonTooLong(reason.len())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Limit(limit) => write!(f, "over its limit of {}", limit.in_words()),
+            Self::NotRun(reason) => write!(f, "not run: {reason}"),
+        }
+    }
+}
+
+impl Limit {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Wall => "wall-clock time",
+            Self::Cpu => "processor time",
+            Self::Memory => "memory",
+            Self::Disk => "disk space",
+            Self::Processes => "processes",
+            Self::Output => "output",
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the HTTP API shows, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{JobId, UnixMillis, WorkerId};
+use crate::outcome::OutputFile;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    pub id: JobId,
+    pub external_id: Option<String>,
+    pub app: Digest,
+    pub labels: BTreeMap<String, String>,
+    pub state: JobState,
+    /// Why it failed or was cancelled.
+    pub reason: Option<String>,
+    pub created_at_ms: UnixMillis,
+    pub finished_at_ms: Option<UnixMillis>,
+    pub tasks: TaskCounts,
+    pub progress: Progress,
+    /// Workers that run an attempt now.
+    pub workers: u64,
+    /// Certified answers, and those that wait for the submitter's verdict; see [`ResultView::verdict`].
+    pub results: Vec<ResultView>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// No attempt has started yet.
+    Queued,
+    Running,
+    Done,
+    Failed,
+    Cancelled,
+}
+
+impl JobState {
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    pub total: u64,
+    pub waiting: u64,
+    pub running: u64,
+    /// Run to a result that waits for a verdict.
+    pub judged: u64,
+    pub done: u64,
+    pub failed: u64,
+}
+
+/// In the app's own work units, summed over all attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u64,
+    pub rate_per_s: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultView {
+    pub task: u64,
+    pub lease: u64,
+    pub worker: WorkerId,
+    /// Hexadecimal with 0x; absent when the app gave no answer.
+    pub answer: Option<String>,
+    pub files: Vec<OutputFile>,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Pending,
+    Certified,
+    Rejected,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    pub id: WorkerId,
+    pub name: String,
+    pub connected: bool,
+    pub slots: u32,
+    pub running: u32,
+    pub certified: u64,
+    pub failed: u64,
+    pub rejected: u64,
+}
+
+/// Body of `POST /api/jobs/{id}/verdict`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerdictRequest {
+    pub lease: u64,
+    pub certified: bool,
+    /// Why it is rejected, for the worker's owner.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Answer to `POST /api/jobs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    pub id: JobId,
+    /// The external id was known: this is the job of the first submission.
+    pub known: bool,
+}
+
+/// Body of every refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    pub error: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
