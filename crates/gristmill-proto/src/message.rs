@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::Runtime;
 use crate::id::{LeaseId, TaskId};
 use crate::job::JobSpec;
 use crate::key::Signature;
@@ -55,9 +56,23 @@ pub struct Hello {
     /// Over the challenge's nonce and the pool's name; its signer is the worker's id.
     pub signature: Signature,
     pub offer: WorkerOffer,
-    /// Leases that still run here, from before the connection was lost.
-    pub running: Vec<LeaseId>,
+    /// Leases that still run or wait to be recorded here, from before the connection was lost.
+    pub running: Vec<HeldLease>,
 }
+
+/// A lease as its worker knows it. The seal proves that the pool gave it, so that a pool which has restarted can take
+/// the attempt back without having stored the lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLease {
+    pub lease: LeaseId,
+    pub task: TaskId,
+    pub seal: Seal,
+}
+
+/// Only the pool can make or check one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seal(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
 /// What a worker has to give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +83,7 @@ pub struct WorkerOffer {
     pub version: String,
     pub os: String,
     pub arch: String,
+    pub runtimes: Vec<Runtime>,
     /// Attempts it runs at once.
     pub slots: u32,
     pub memory_bytes: u64,
@@ -109,6 +125,7 @@ pub enum ToWorker {
 pub struct Lease {
     pub lease: LeaseId,
     pub task: TaskId,
+    pub seal: Seal,
     pub job: std::sync::Arc<JobSpec>,
 }
 

@@ -1,0 +1,78 @@
+use std::path::Path;
+
+use futures_util::StreamExt;
+use gristmill_proto::digest::Digest;
+use reqwest::{Client, StatusCode, header};
+
+use crate::store::{BlobStore, StoreError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    #[error("blob {digest}: {url} cannot be reached")]
+    Unreachable { digest: Digest, url: String, source: reqwest::Error },
+    #[error("blob {digest}: {url} answered {status}")]
+    Status { digest: Digest, url: String, status: StatusCode },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Brings a blob into the store from `{base}/api/blobs/{digest}`, unless it is there.
+pub async fn fetch(
+    client: &Client,
+    base: &str,
+    store: &BlobStore,
+    digest: Digest,
+    size_max: u64,
+) -> Result<(), TransferError> {
+    if store.contains(digest) {
+        return Ok(());
+    }
+    let url = blob_url(base, digest);
+    let unreachable = |source| TransferError::Unreachable { digest, url: url.clone(), source };
+    let mut incoming = store.begin(digest, size_max)?;
+    let mut request = client.get(&url);
+    if incoming.size() > 0 {
+        request = request.header(header::RANGE, format!("bytes={}-", incoming.size()));
+    }
+    let response = request.send().await.map_err(unreachable)?;
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => {}
+        StatusCode::OK => incoming.restart()?,
+        // What we have is already the whole blob, or garbage: `finish` tells which.
+        StatusCode::RANGE_NOT_SATISFIABLE => return Ok(incoming.finish()?),
+        status => return Err(TransferError::Status { digest, url, status }),
+    }
+    let mut body = response.bytes_stream();
+    while let Some(chunk) = body.next().await {
+        incoming.write(&chunk.map_err(unreachable)?)?;
+    }
+    Ok(incoming.finish()?)
+}
+
+/// Sends a file as the blob `digest` to `{base}/api/blobs/{digest}`.
+pub async fn upload(
+    client: &Client,
+    base: &str,
+    token: &str,
+    digest: Digest,
+    file: &Path,
+) -> Result<(), TransferError> {
+    let url = blob_url(base, digest);
+    let opened = tokio::fs::File::open(file).await;
+    let file = opened.map_err(|source| StoreError::Io { doing: "cannot open", path: file.to_owned(), source })?;
+    let response = client
+        .put(&url)
+        .bearer_auth(token)
+        .body(file)
+        .send()
+        .await
+        .map_err(|source| TransferError::Unreachable { digest, url: url.clone(), source })?;
+    match response.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(TransferError::Status { digest, url, status }),
+    }
+}
+
+fn blob_url(base: &str, digest: Digest) -> String {
+    format!("{}/api/blobs/{digest}", base.trim_end_matches('/'))
+}
