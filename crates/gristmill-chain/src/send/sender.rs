@@ -1,0 +1,548 @@
+//! The shell around [`plan`](super::plan): asks the chain, writes rows, signs and sends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use alloy::{
+    primitives::{Address, B256, U256},
+    rpc::types::TransactionReceipt,
+    signers::{Error as SignerError, local::PrivateKeySigner},
+};
+use rusqlite::Connection;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    SendConfig,
+    entry::{Action, Attempt, Change, Entry, Inclusion},
+    fees::Fees,
+    outbox::{self, OutboxError},
+    plan::{self, Facts, Head, Hold, Step},
+    revert::Revert,
+    transaction::{self, Envelope},
+};
+use crate::{
+    backoff::Backoff,
+    follow::{BlockRef, Outage},
+    rpc::{Rpc, RpcError},
+};
+
+/// The sender has to stop; outages, empty accounts and high fees are not among the reasons.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    #[error("the transaction cannot be signed")]
+    Sign(#[source] SignerError),
+    #[error("the chain endpoint does not answer")]
+    Rpc(#[from] RpcError),
+    #[error("the thread that writes the outbox has died")]
+    Journal(#[source] tokio::task::JoinError),
+}
+
+/// For displays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SenderStatus {
+    pub queued: usize,
+    /// Signed, not in a block.
+    pub pending: usize,
+    /// In a block, waiting for confirmations.
+    pub mined: usize,
+    pub balance_wei: Option<U256>,
+    pub hold: Option<Hold>,
+    pub outage: Option<Outage>,
+    /// What the node last said against a transaction of ours.
+    pub last_refusal: Option<String>,
+}
+
+/// A sender seen from outside.
+#[derive(Debug, Clone)]
+pub struct SenderHandle {
+    account: Address,
+    wake: Arc<Notify>,
+    outcomes: watch::Receiver<u64>,
+    status: watch::Receiver<SenderStatus>,
+}
+
+impl SenderHandle {
+    #[must_use]
+    pub fn account(&self) -> Address {
+        self.account
+    }
+
+    /// Something was enqueued. Without it the sender finds out at its next poll.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The sequence number of the newest outcome; see [`outbox::outcomes_after`].
+    #[must_use]
+    pub fn outcomes(&self) -> watch::Receiver<u64> {
+        self.outcomes.clone()
+    }
+
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<SenderStatus> {
+        self.status.clone()
+    }
+}
+
+/// Sends one account's actions. See the [module](super).
+#[derive(Debug)]
+pub struct Sender {
+    rpc: Rpc,
+    key: PrivateKeySigner,
+    chain_id: u64,
+    journal: Journal,
+    config: SendConfig,
+    wake: Arc<Notify>,
+    outcomes: watch::Sender<u64>,
+    status: watch::Sender<SenderStatus>,
+    backoff: Backoff,
+    memory: Memory,
+}
+
+/// What may be forgotten in a crash.
+#[derive(Debug, Default)]
+struct Memory {
+    sent_at_ms: BTreeMap<B256, u64>,
+    underpriced: BTreeSet<B256>,
+    gap_since_ms: Option<u64>,
+    head: u64,
+    /// Since when heads have been below the highest one seen.
+    behind_since: Option<Instant>,
+}
+
+enum Trouble {
+    Rpc(RpcError),
+    Fatal(SendError),
+}
+
+impl From<RpcError> for Trouble {
+    fn from(error: RpcError) -> Self {
+        Self::Rpc(error)
+    }
+}
+
+impl From<SendError> for Trouble {
+    fn from(error: SendError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl Sender {
+    /// Ties the outbox in `connection` to this key and chain, or refuses. The connection is the sender's own, to a file it
+    /// shares with the caller.
+    pub async fn open(
+        rpc: Rpc,
+        key: PrivateKeySigner,
+        connection: Connection,
+        config: SendConfig,
+    ) -> Result<Self, SendError> {
+        let chain_id = rpc.chain_id().await?;
+        let account = key.address();
+        let journal = Journal::open(connection)?;
+        let last = journal
+            .with(move |connection| {
+                outbox::migrate(connection)?;
+                outbox::claim(connection, account, chain_id)?;
+                outbox::last_outcome(connection)
+            })
+            .await?;
+        Ok(Self {
+            backoff: Backoff::new(config.backoff),
+            wake: Arc::new(Notify::new()),
+            outcomes: watch::channel(last).0,
+            status: watch::channel(SenderStatus::default()).0,
+            memory: Memory::default(),
+            rpc,
+            key,
+            chain_id,
+            journal,
+            config,
+        })
+    }
+
+    #[must_use]
+    pub fn handle(&self) -> SenderHandle {
+        SenderHandle {
+            account: self.key.address(),
+            wake: Arc::clone(&self.wake),
+            outcomes: self.outcomes.subscribe(),
+            status: self.status.subscribe(),
+        }
+    }
+
+    /// Works until told to stop. May be dropped at any time.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), SendError> {
+        loop {
+            let round = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                round = self.round() => round,
+            };
+            let (delay, may_be_woken) = match round {
+                Ok(()) => {
+                    self.backoff.succeeded();
+                    self.status.send_if_modified(|status| status.outage.take().is_some());
+                    (self.config.poll_interval, true)
+                }
+                Err(Trouble::Rpc(error)) => (self.suffer(&error), false),
+                Err(Trouble::Fatal(error)) => return Err(error),
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.wake.notified(), if may_be_woken => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    fn suffer(&mut self, error: &RpcError) -> Duration {
+        let delay = self.backoff.failed(error.retry_after());
+        let failures = self.backoff.failures();
+        tracing::debug!(%error, failures, ?delay, "the chain endpoint failed");
+        self.status.send_modify(|status| Outage::record(&mut status.outage, failures, error));
+        delay
+    }
+
+    /// Asks everything once and does all that follows from it.
+    async fn round(&mut self) -> Result<(), Trouble> {
+        let mut entries = self.journal.with(|connection| outbox::live(connection)).await?;
+        if entries.is_empty() {
+            self.show(&entries, None, None);
+            return Ok(());
+        }
+        let Some(facts) = self.gather(&entries).await? else {
+            return Ok(());
+        };
+        loop {
+            let plan = plan::plan(&entries, &facts, &self.config, now_ms());
+            self.show(&entries, Some(facts.balance), plan.hold.clone());
+            let was_done = !plan.is_bookkeeping();
+            for step in plan.steps {
+                if !self.take(step, &mut entries).await? {
+                    // What follows was planned on the assumption that this would work.
+                    self.wake.notify_one();
+                    return Ok(());
+                }
+            }
+            if was_done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn show(&self, entries: &[Entry], balance_wei: Option<U256>, hold: Option<Hold>) {
+        use super::entry::State;
+        let count = |wanted: fn(&State) -> bool| entries.iter().filter(|entry| wanted(&entry.state)).count();
+        if let Some(hold) = &hold
+            && self.status.borrow().hold.as_ref() != Some(hold)
+        {
+            tracing::warn!(%hold, "transactions wait");
+        }
+        self.status.send_if_modified(|status| {
+            let now = SenderStatus {
+                queued: count(|state| matches!(state, State::Queued)),
+                pending: count(|state| matches!(state, State::Pending { .. })),
+                mined: count(|state| matches!(state, State::Mined { .. })),
+                balance_wei: balance_wei.or(status.balance_wei),
+                hold,
+                outage: status.outage.clone(),
+                last_refusal: status.last_refusal.clone(),
+            };
+            let changed = *status != now;
+            *status = now;
+            changed
+        });
+    }
+
+    /// `None`: the node that answered is behind one that answered before.
+    async fn gather(&mut self, entries: &[Entry]) -> Result<Option<Facts>, Trouble> {
+        let account = self.key.address();
+        let header = self.rpc.head().await?;
+        if self.is_behind(header.number) {
+            return Ok(None);
+        }
+        let base_fee_wei = header.base_fee_per_gas.map(u128::from).unwrap_or_default();
+        let head = Head { number: header.number, hash: header.hash, base_fee_wei, gas_limit: header.gas_limit };
+        let nonce = self.rpc.nonce(account).await?;
+        let balance = self.rpc.balance(account).await?;
+        let tip_wei = self.tip().await?;
+        let mut receipts = BTreeMap::new();
+        for transaction in plan::transactions_to_ask_for(entries) {
+            receipts.insert(transaction, self.rpc.receipt(transaction).await?.as_ref().and_then(inclusion));
+        }
+        let mut blocks = BTreeMap::new();
+        for number in plan::blocks_to_ask_for(entries, &receipts) {
+            if let Some(block) = self.rpc.block(number).await? {
+                blocks.insert(number, block.hash);
+            }
+        }
+        let gap = plan::has_gap(entries, nonce);
+        self.memory.gap_since_ms = gap.then(|| self.memory.gap_since_ms.unwrap_or_else(now_ms));
+        Ok(Some(Facts {
+            head,
+            nonce,
+            balance,
+            tip_wei,
+            receipts,
+            blocks,
+            sent_at_ms: self.memory.sent_at_ms.clone(),
+            underpriced: self.memory.underpriced.clone(),
+            gap_since_ms: self.memory.gap_since_ms,
+        }))
+    }
+
+    fn is_behind(&mut self, head: u64) -> bool {
+        if head >= self.memory.head {
+            self.memory.head = head;
+            self.memory.behind_since = None;
+            return false;
+        }
+        let since = *self.memory.behind_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.config.lag_patience {
+            return true;
+        }
+        self.memory.head = head;
+        self.memory.behind_since = None;
+        false
+    }
+
+    async fn tip(&self) -> Result<u128, RpcError> {
+        match self.rpc.priority_fee().await {
+            Ok(tip_wei) => Ok(tip_wei),
+            // Not every node offers the method.
+            Err(RpcError::Refused { .. } | RpcError::Nonsense { .. }) => Ok(self.config.tip_wei_default),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `false`: the rest of the plan does not hold any more.
+    async fn take(&mut self, step: Step, entries: &mut [Entry]) -> Result<bool, Trouble> {
+        match step {
+            Step::Record { id, change } => self.record(entry_of(entries, id), change).await?,
+            Step::Settle { id, inclusion } => {
+                let entry = entry_of(entries, id);
+                let revert = if inclusion.succeeded { None } else { self.explain(entry, inclusion).await? };
+                self.record(entry, Change::Settled { inclusion, revert }).await?;
+            }
+            Step::Send { id, transaction } => {
+                let entry = entry_of(entries, id);
+                let attempt = entry.attempts.iter().find(|attempt| attempt.hash == transaction);
+                let attempt = attempt.expect("planned from this entry").clone();
+                self.send(&entry.action.key, &attempt).await?;
+            }
+            Step::Bump { id, nonce, fees, gas_limit } => {
+                let entry = entry_of(entries, id);
+                self.sign_and_send(entry, nonce, fees, gas_limit).await?;
+            }
+            Step::Start { id, nonce, fees, spendable_wei } => {
+                return self.start(entry_of(entries, id), nonce, fees, spendable_wei).await;
+            }
+            Step::Fill { nonce } => {
+                let account = self.key.address();
+                tracing::warn!(nonce, "no transaction has the account's next nonce; filling it");
+                let fill =
+                    move |connection: &mut Connection| outbox::enqueue_filler(connection, account, nonce, now_ms());
+                self.journal.with(fill).await?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn start(&mut self, entry: &mut Entry, nonce: u64, fees: Fees, spendable_wei: U256) -> Result<bool, Trouble> {
+        let gas_limit = match self.simulate(&entry.action).await? {
+            Ok(gas_limit) => gas_limit,
+            Err(revert) => {
+                tracing::info!(key = entry.action.key, reason = revert.reason, "the chain would refuse this action");
+                self.record(entry, Change::Refused(revert)).await?;
+                return Ok(false);
+            }
+        };
+        let need_wei = fees.cost_max(gas_limit) + entry.action.value;
+        if need_wei > spendable_wei {
+            let hold = Hold::Funds { have_wei: spendable_wei, need_wei };
+            self.status.send_modify(|status| status.hold = Some(hold));
+            return Ok(true);
+        }
+        self.sign_and_send(entry, nonce, fees, gas_limit).await?;
+        Ok(true)
+    }
+
+    /// The gas to allow, or why the action would revert.
+    async fn simulate(&self, action: &Action) -> Result<Result<u64, Revert>, RpcError> {
+        let request = transaction::request(action, self.key.address());
+        let revert = |error: RpcError| match error.revert() {
+            Some(data) => Ok(Err(Revert::new(data, self.config.describe_revert))),
+            None => Err(error),
+        };
+        if let Err(error) = self.rpc.call_at(request.clone(), self.memory.head).await {
+            return revert(error);
+        }
+        if let Some(gas_limit) = action.gas_limit {
+            return Ok(Ok(gas_limit));
+        }
+        match self.rpc.estimate_gas(request).await {
+            Ok(gas) => Ok(Ok(gas.saturating_add(gas.saturating_mul(self.config.gas_margin_percent) / 100))),
+            Err(error) => revert(error),
+        }
+    }
+
+    async fn sign_and_send(
+        &mut self,
+        entry: &mut Entry,
+        nonce: u64,
+        fees: Fees,
+        gas_limit: u64,
+    ) -> Result<(), Trouble> {
+        let envelope = Envelope { chain_id: self.chain_id, nonce, fees, gas_limit };
+        let attempt = transaction::sign(&entry.action, envelope, &self.key, now_ms()).map_err(SendError::Sign)?;
+        // Journal first: bytes that a node has seen and we have forgotten could be mined behind our back.
+        self.record(entry, Change::Signed(attempt.clone())).await?;
+        self.send(&entry.action.key, &attempt).await?;
+        Ok(())
+    }
+
+    /// A refusal is not an error here: the same bytes are sent again, replaced or mined, as the next rounds find out.
+    async fn send(&mut self, key: &str, attempt: &Attempt) -> Result<(), RpcError> {
+        let sent = self.rpc.send_raw(&attempt.raw).await;
+        match sent {
+            Ok(()) => {
+                tracing::info!(key, transaction = %attempt.hash, nonce = attempt.nonce, "sent");
+            }
+            Err(RpcError::Refused { message, .. }) => match Refusal::of(&message) {
+                Refusal::Known | Refusal::NonceUsed => {}
+                Refusal::Underpriced => {
+                    self.memory.underpriced.insert(attempt.hash);
+                }
+                Refusal::Other => {
+                    tracing::warn!(key, transaction = %attempt.hash, message, "the node refuses a transaction");
+                    self.status.send_modify(|status| status.last_refusal = Some(message));
+                }
+            },
+            Err(error) => return Err(error),
+        }
+        self.memory.sent_at_ms.insert(attempt.hash, now_ms());
+        Ok(())
+    }
+
+    /// Runs a failed transaction again on the state before its block. Others of that block are not seen, so this can be
+    /// wrong; it is the best that works on every node.
+    async fn explain(&self, entry: &Entry, inclusion: Inclusion) -> Result<Option<Revert>, RpcError> {
+        let gas_limit = entry.attempts.iter().find(|attempt| attempt.hash == inclusion.transaction);
+        let gas_limit = gas_limit.map_or(0, |attempt| attempt.gas_limit);
+        if inclusion.gas_used == gas_limit {
+            return Ok(Some(Revert::without_data(format!("used all of its {gas_limit} gas"))));
+        }
+        let request = transaction::request(&entry.action, self.key.address()).gas_limit(gas_limit);
+        match self.rpc.call_at(request, inclusion.block.number.saturating_sub(1)).await {
+            Ok(_) => Ok(Some(Revert::without_data("reverted, for a reason that is no longer to be seen"))),
+            Err(error) => match (error.revert(), &error) {
+                (Some(data), _) => Ok(Some(Revert::new(data, self.config.describe_revert))),
+                // The state of that block may be pruned.
+                (None, RpcError::Refused { message, .. }) => Ok(Some(Revert::without_data(message.clone()))),
+                _ => Err(error),
+            },
+        }
+    }
+
+    async fn record(&mut self, entry: &mut Entry, change: Change) -> Result<(), SendError> {
+        let mut copy = entry.clone();
+        let (copy, last) = self
+            .journal
+            .with(move |connection| {
+                let transaction = connection.transaction()?;
+                outbox::record(&transaction, &mut copy, &change)?;
+                let last = outbox::last_outcome(&transaction)?;
+                transaction.commit()?;
+                Ok((copy, last))
+            })
+            .await?;
+        *entry = copy;
+        self.outcomes.send_if_modified(|known| {
+            let news = *known != last;
+            *known = last;
+            news
+        });
+        Ok(())
+    }
+}
+
+fn entry_of(entries: &mut [Entry], id: i64) -> &mut Entry {
+    entries.iter_mut().find(|entry| entry.id == id).expect("planned from these entries")
+}
+
+fn inclusion(receipt: &TransactionReceipt) -> Option<Inclusion> {
+    Some(Inclusion {
+        transaction: receipt.transaction_hash,
+        block: BlockRef { number: receipt.block_number?, hash: receipt.block_hash? },
+        succeeded: receipt.status(),
+        gas_used: receipt.gas_used,
+        gas_price_wei: receipt.effective_gas_price,
+    })
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a node means when it does not take a transaction. Nodes agree on neither codes nor words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Known,
+    NonceUsed,
+    Underpriced,
+    Other,
+}
+
+impl Refusal {
+    fn of(message: &str) -> Self {
+        let message = message.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if says(&["already known", "known transaction", "already imported", "already exists", "alreadyknown"]) {
+            Self::Known
+        } else if says(&["nonce too low", "nonce is too low", "old nonce", "oldnonce", "nonce has already been used"]) {
+            Self::NonceUsed
+        } else if says(&["underpriced", "fee too low", "less than block base fee", "below base fee", "feetoolow"]) {
+            Self::Underpriced
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// The sender's connection. Commits wait for the disk, so they run beside the async threads.
+#[derive(Debug, Clone)]
+struct Journal {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl Journal {
+    fn open(connection: Connection) -> Result<Self, OutboxError> {
+        connection.busy_timeout(Duration::from_secs(30))?;
+        // NORMAL may lose the newest commits of a WAL database in a power cut, and with them bytes already sent.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, OutboxError> + Send + 'static,
+    ) -> Result<T, SendError> {
+        let connection = Arc::clone(&self.connection);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut connection = connection.lock().expect("a panic while writing the outbox ends the sender");
+            work(&mut connection)
+        });
+        Ok(done.await.map_err(SendError::Journal)??)
+    }
+}
