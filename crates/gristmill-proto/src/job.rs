@@ -13,6 +13,8 @@ pub const ARGS_MAX: usize = 256;
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 pub const INPUTS_MAX: usize = 256;
 pub const RETRIES_MAX: u32 = 100;
+/// Task indices stay exact in every JSON reader.
+pub const TASKS_MAX: u64 = 1 << 53;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,6 +119,8 @@ impl Default for Limits {
 pub enum JobError {
     #[error("a job needs at least one task")]
     NoTask,
+    #[error("{0} tasks are more than {TASKS_MAX}")]
+    TooManyTasks(u64),
     #[error("external id of {0} bytes: between 1 and {EXTERNAL_ID_BYTES_MAX} are allowed")]
     ExternalId(usize),
     #[error("{0} arguments are more than {ARGS_MAX}")]
@@ -157,6 +161,9 @@ impl JobSpec {
     pub fn check(&self) -> Result<(), JobError> {
         if self.tasks == 0 {
             return Err(JobError::NoTask);
+        }
+        if self.tasks > TASKS_MAX {
+            return Err(JobError::TooManyTasks(self.tasks));
         }
         if let Some(id) = &self.external_id
             && !(1..=EXTERNAL_ID_BYTES_MAX).contains(&id.len())

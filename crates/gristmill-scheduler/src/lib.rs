@@ -1,1 +1,9 @@
-//! (to be written)
+//! The pool: a pure scheduling [`core`], the durable truth behind it, and the server in front.
+//!
+//! Life of an event: a request or a worker's message comes in ([`server`]), the core acts on it under one lock
+//! ([`core`]), the writer makes the changes durable, and only then are answers sent ([`store`]).
+
+pub mod core;
+mod pool;
+pub mod server;
+pub mod store;

@@ -1,0 +1,702 @@
+//! The scheduling core: pure. It owns every live job, worker and lease, and changes them in answer to events.
+//!
+//! Each method takes what happened and the time, changes the state, and writes into [`Effects`] what must become
+//! durable and what must be said. It never reads a clock, a random number, a file or a socket: the whole history of a
+//! grid can be replayed from its events. The shell commits [`Effects::changes`] before it releases
+//! [`Effects::messages`], so nothing is acknowledged that a crash could undo.
+//!
+//! Leases are not made durable. A worker proves with a [`Seal`] that a lease was given to it, so a core that was
+//! restored from the store takes running attempts back when their workers reconnect.
+
+mod job;
+mod placement;
+mod ranges;
+mod seal;
+mod work_rate;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use gristmill_proto::app::Target;
+use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
+use gristmill_proto::job::{DoneWhen, JobError, JobSpec, Trust};
+use gristmill_proto::key::Signature;
+use gristmill_proto::message::{HeldLease, Lease, SLOTS_MAX, ToWorker, WorkerOffer};
+use gristmill_proto::outcome::{Exit, Outcome};
+use gristmill_proto::receipt::{Receipt, Statement};
+use gristmill_proto::view::{JobState, Progress, Submitted, TaskCounts, Verdict};
+
+pub use job::Needs;
+use job::{Job, Step};
+pub use seal::PoolSecret;
+use worker::Worker;
+
+/// One connection of a worker. A worker that reconnects has a new one, and what was meant for the old is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// How often a worker says it is alive.
+    pub alive_ms: u64,
+    /// A connected worker that has said nothing for so long is lost, and so are its leases.
+    pub lost_ms: u64,
+    /// A worker whose connection broke may come back within this time and keep its leases.
+    pub reconnect_ms: u64,
+    pub jobs_live_max: usize,
+    pub workers_max: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { alive_ms: 30_000, lost_ms: 90_000, reconnect_ms: 15_000, jobs_live_max: 1_000_000, workers_max: 100_000 }
+    }
+}
+
+/// Attempts of one job that may fail through the worker's fault (it lied, or could not even start) before the job
+/// does. Apart from the job's own retries, which count failures of the program.
+const WORKER_FAULTS_MAX: usize = 100;
+
+/// What the shell must do about an event, in this order: commit `changes`, then send `messages`, then tell watchers
+/// of `touched` jobs.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub changes: Vec<Change>,
+    pub messages: Vec<(WorkerId, ConnectionId, ToWorker)>,
+    pub touched: BTreeSet<JobId>,
+}
+
+impl Effects {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.messages.is_empty() && self.touched.is_empty()
+    }
+}
+
+/// One durable fact. A core restored from all facts so far equals this one but for its leases.
+#[derive(Clone, Debug)]
+pub enum Change {
+    JobAdded { job: JobId, spec: Arc<JobSpec>, needs: Needs, at: UnixMillis },
+    ResultAdded { task: TaskId, lease: LeaseId, worker: WorkerId, outcome: Box<Outcome>, receipt: Box<Receipt>, verdict: Verdict, at: UnixMillis },
+    VerdictGiven { task: TaskId, lease: LeaseId, worker: WorkerId, certified: bool, reason: String, at: UnixMillis },
+    AttemptFailed { task: TaskId, lease: LeaseId, worker: WorkerId, fault: Fault, reason: String, work_done: u64, at: UnixMillis },
+    JobEnded { job: JobId, state: JobState, reason: Option<String>, at: UnixMillis },
+}
+
+/// Who is to blame for a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The program failed or used too much. Counts against the job's retries; other workers are tried first.
+    App,
+    /// The worker lied or could not run it. The worker gets no more of this job.
+    Worker,
+}
+
+/// A live job as the store knows it.
+#[derive(Clone, Debug)]
+pub struct StoredJob {
+    pub job: JobId,
+    pub spec: Arc<JobSpec>,
+    pub needs: Needs,
+    pub at: UnixMillis,
+    /// Task index, lease, worker and verdict of each result; rejected ones are `failures`.
+    pub results: Vec<(u64, LeaseId, WorkerId, Verdict)>,
+    pub failures: Vec<(u64, WorkerId, Fault)>,
+    pub work_done: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    #[error(transparent)]
+    Invalid(#[from] JobError),
+    #[error("the pool holds {0} live jobs and takes no more for now")]
+    Full(usize),
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerdictError {
+    #[error("{0} is not live: it has ended or was never submitted")]
+    NoSuchJob(JobId),
+    #[error("{0} has no result of {1} that waits for a verdict")]
+    NotPending(JobId, LeaseId),
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the pool has {0} workers and takes no more for now")]
+    Full(usize),
+    #[error("a worker offers between 1 and {SLOTS_MAX} slots, not {0}")]
+    Slots(u32),
+}
+
+/// A live job, counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobStatus {
+    pub state: JobState,
+    pub tasks: TaskCounts,
+    pub progress: Progress,
+    pub workers: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    pub id: WorkerId,
+    pub name: String,
+    pub connected: bool,
+    pub slots: u32,
+    pub running: u32,
+}
+
+#[derive(Debug)]
+struct GivenLease {
+    task: TaskId,
+    worker: WorkerId,
+    given_at: UnixMillis,
+    /// The app's own work units, as last reported.
+    work_done: u64,
+}
+
+#[derive(Debug)]
+pub struct Core {
+    pool: String,
+    secret: PoolSecret,
+    tuning: Tuning,
+    next_lease: LeaseId,
+    next_job: JobId,
+    jobs: HashMap<JobId, Job>,
+    by_external_id: HashMap<String, JobId>,
+    /// Jobs with a task to give, those with the fewest running attempts first, so that jobs share the pool.
+    ready: BTreeSet<(u64, JobId)>,
+    workers: BTreeMap<WorkerId, Worker>,
+    /// Connected workers with a free slot.
+    idle: BTreeSet<WorkerId>,
+    /// When each worker that is connected or holds leases counts as lost.
+    lost_at: BTreeSet<(UnixMillis, WorkerId)>,
+    leases: HashMap<LeaseId, GivenLease>,
+}
+
+/// Leases one run of the pool can give. A lease id is the run's number and a count within it, so that ids are never
+/// used twice though they are not stored; together they stay below 2^53 for the sake of JSON readers.
+const LEASES_PER_RUN_BITS: u32 = 36;
+
+impl Core {
+    /// `run` counts the starts of this pool and must be durable and new.
+    pub fn new(pool: String, secret: PoolSecret, tuning: Tuning, run: u64, next_job: JobId) -> Self {
+        Self {
+            pool,
+            secret,
+            tuning,
+            next_lease: LeaseId(run << LEASES_PER_RUN_BITS),
+            next_job,
+            jobs: HashMap::new(),
+            by_external_id: HashMap::new(),
+            ready: BTreeSet::new(),
+            workers: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            lost_at: BTreeSet::new(),
+            leases: HashMap::new(),
+        }
+    }
+
+    /// Takes a live job back from the store.
+    pub fn restore(&mut self, stored: StoredJob) {
+        if let Some(id) = &stored.spec.external_id {
+            self.by_external_id.insert(id.clone(), stored.job);
+        }
+        self.next_job = self.next_job.max(JobId(stored.job.0 + 1));
+        let id = stored.job;
+        self.jobs.insert(id, Job::restore(stored));
+        self.refresh(id);
+    }
+
+    pub fn pool(&self) -> &str {
+        &self.pool
+    }
+
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+
+    /// The live job of this external id.
+    pub fn job_of(&self, external_id: &str) -> Option<JobId> {
+        self.by_external_id.get(external_id).copied()
+    }
+
+    /// Takes a new job, or finds the live one with the same external id.
+    pub fn submit(
+        &mut self,
+        spec: JobSpec,
+        targets: &[Target],
+        now: UnixMillis,
+        out: &mut Effects,
+    ) -> Result<Submitted, SubmitError> {
+        spec.check()?;
+        if let Some(id) = spec.external_id.as_deref().and_then(|id| self.job_of(id)) {
+            return Ok(Submitted { id, known: true });
+        }
+        if self.jobs.len() >= self.tuning.jobs_live_max {
+            return Err(SubmitError::Full(self.jobs.len()));
+        }
+        let id = self.next_job;
+        self.next_job = JobId(id.0 + 1);
+        let spec = Arc::new(spec);
+        let needs = Needs::of(&spec, targets);
+        out.changes.push(Change::JobAdded { job: id, spec: spec.clone(), needs: needs.clone(), at: now });
+        out.touched.insert(id);
+        if let Some(external_id) = &spec.external_id {
+            self.by_external_id.insert(external_id.clone(), id);
+        }
+        self.jobs.insert(id, Job::new(spec, needs, now));
+        self.refresh(id);
+        self.place_job(id, now, out);
+        Ok(Submitted { id, known: false })
+    }
+
+    /// Ends a live job; false if there is none of this id.
+    pub fn cancel(&mut self, id: JobId, reason: &str, now: UnixMillis, out: &mut Effects) -> bool {
+        let live = self.jobs.contains_key(&id);
+        if live {
+            self.end_job(id, JobState::Cancelled, Some(reason.to_owned()), now, out);
+        }
+        live
+    }
+
+    /// The submitter's word on a result that waited for it.
+    pub fn judge(
+        &mut self,
+        id: JobId,
+        lease: LeaseId,
+        certified: bool,
+        reason: &str,
+        now: UnixMillis,
+        out: &mut Effects,
+    ) -> Result<(), VerdictError> {
+        let job = self.jobs.get_mut(&id).ok_or(VerdictError::NoSuchJob(id))?;
+        let (index, worker) = job.judged_by_lease(lease).ok_or(VerdictError::NotPending(id, lease))?;
+        let task = TaskId { job: id, index };
+        let reason = reason.to_owned();
+        out.changes.push(Change::VerdictGiven { task, lease, worker, certified, reason, at: now });
+        out.touched.insert(id);
+        let step = if certified { job.certify(index, true) } else { job.fail(index, worker, Fault::Worker) };
+        self.after_step(id, step, now, out);
+        Ok(())
+    }
+
+    /// A worker has proven its key on a new connection. Its former connection, if any, is told to go.
+    pub fn connect(
+        &mut self,
+        id: WorkerId,
+        connection: ConnectionId,
+        offer: WorkerOffer,
+        held: &[HeldLease],
+        now: UnixMillis,
+        out: &mut Effects,
+    ) -> Result<Vec<LeaseId>, ConnectError> {
+        if !(1..=SLOTS_MAX).contains(&offer.slots) {
+            return Err(ConnectError::Slots(offer.slots));
+        }
+        if self.workers.len() >= self.tuning.workers_max && !self.workers.contains_key(&id) {
+            return Err(ConnectError::Full(self.workers.len()));
+        }
+        if let Some(former) = self.workers.get(&id).and_then(|worker| worker.connection) {
+            let reason = "the same worker has connected again".to_owned();
+            out.messages.push((id, former, ToWorker::Refused { reason }));
+        }
+        let leases = self.workers.remove(&id).map(|worker| self.forget_lost_at(id, worker)).unwrap_or_default();
+        self.workers.insert(id, Worker::new(connection, offer, leases, now.plus(self.tuning.lost_ms)));
+        self.lost_at.insert((now.plus(self.tuning.lost_ms), id));
+
+        let kept: BTreeSet<LeaseId> = held.iter().map(|held| held.lease).collect();
+        let gone: Vec<LeaseId> =
+            self.workers[&id].leases.iter().copied().filter(|lease| !kept.contains(lease)).collect();
+        for lease in gone {
+            self.release(lease, now, out);
+        }
+        let drop = held.iter().filter(|held| !self.take_back(id, held, now)).map(|held| held.lease).collect();
+        self.refresh_worker(id);
+        Ok(drop)
+    }
+
+    /// What must follow the greeting that the shell sends after [`Core::connect`].
+    pub fn greeted(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) {
+        self.place_worker(id, now, out);
+    }
+
+    /// Whether the worker may go on with a lease it holds: ours, or one we gave before a restart and whose task is
+    /// still to do.
+    fn take_back(&mut self, id: WorkerId, held: &HeldLease, now: UnixMillis) -> bool {
+        if let Some(given) = self.leases.get(&held.lease) {
+            return given.worker == id;
+        }
+        if !self.secret.sealed(held.lease, held.task, id, held.seal) {
+            return false;
+        }
+        let worker = self.workers.get_mut(&id).expect("connected: inserted by the caller");
+        let Some(job) = self.jobs.get_mut(&held.task.job) else { return false };
+        if worker.leases.len() >= worker.offer.slots as usize || !job.take(held.task.index) {
+            return false;
+        }
+        job.start(held.task.index, held.lease);
+        worker.leases.insert(held.lease);
+        self.leases.insert(held.lease, GivenLease { task: held.task, worker: id, given_at: now, work_done: 0 });
+        self.refresh(held.task.job);
+        true
+    }
+
+    /// The connection is gone; the worker may come back.
+    pub fn disconnect(&mut self, id: WorkerId, connection: ConnectionId, now: UnixMillis) {
+        if self.workers.get(&id).is_some_and(|worker| worker.connection == Some(connection)) {
+            let lost_at = now.plus(self.tuning.reconnect_ms);
+            let worker = self.workers.get_mut(&id).expect("looked up above");
+            worker.connection = None;
+            self.lost_at.remove(&(worker.lost_at, id));
+            worker.lost_at = lost_at;
+            self.lost_at.insert((lost_at, id));
+            self.refresh_worker(id);
+        }
+    }
+
+    /// A sign of life with the leases the worker still holds.
+    pub fn alive(
+        &mut self,
+        id: WorkerId,
+        connection: ConnectionId,
+        held: &[LeaseId],
+        now: UnixMillis,
+        out: &mut Effects,
+    ) {
+        if !self.renew(id, connection, now) {
+            return;
+        }
+        let worker = &self.workers[&id];
+        for lease in held.iter().filter(|lease| !worker.leases.contains(lease)) {
+            let reason = "this lease is no longer wanted".to_owned();
+            out.messages.push((id, connection, ToWorker::Cancel { lease: *lease, reason }));
+        }
+        // A lease younger than one beat may have crossed this message on the way.
+        let listed: BTreeSet<&LeaseId> = held.iter().collect();
+        let settled = |lease: &LeaseId| self.leases.get(lease).is_none_or(|l| now.since(l.given_at) > self.tuning.alive_ms);
+        let forgotten: Vec<LeaseId> =
+            worker.leases.iter().filter(|lease| !listed.contains(lease) && settled(lease)).copied().collect();
+        for lease in forgotten {
+            self.release(lease, now, out);
+        }
+        self.place_worker(id, now, out);
+    }
+
+    pub fn progress(&mut self, id: WorkerId, connection: ConnectionId, lease: LeaseId, done: u64, now: UnixMillis, out: &mut Effects) {
+        if !self.renew(id, connection, now) {
+            return;
+        }
+        let Some(given) = self.leases.get_mut(&lease).filter(|given| given.worker == id) else { return };
+        let more = done.saturating_sub(given.work_done);
+        given.work_done += more;
+        let job = given.task.job;
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.worked(more, now);
+        }
+        out.touched.insert(job);
+    }
+
+    /// The worker will not run this lease, or has stopped it as told.
+    pub fn declined(&mut self, id: WorkerId, connection: ConnectionId, lease: LeaseId, reason: &str, now: UnixMillis, out: &mut Effects) {
+        if !self.renew(id, connection, now) {
+            return;
+        }
+        match self.leases.get(&lease) {
+            Some(given) if given.worker == id => {
+                let (task, work_done) = (given.task, given.work_done);
+                self.fail_attempt(task, lease, id, Fault::Worker, reason, work_done, now, out);
+            }
+            Some(_) => {}
+            None => self.free_slot(id, lease),
+        }
+        self.place_worker(id, now, out);
+    }
+
+    /// An attempt has ended. The answer to the worker is part of the effects and follows the commit.
+    pub fn finished(
+        &mut self,
+        id: WorkerId,
+        connection: ConnectionId,
+        lease: LeaseId,
+        outcome: Outcome,
+        signature: Signature,
+        now: UnixMillis,
+        out: &mut Effects,
+    ) {
+        if !self.renew(id, connection, now) {
+            return;
+        }
+        let refused = match self.leases.get(&lease) {
+            Some(given) if given.worker == id => {
+                let task = given.task;
+                self.record(task, lease, id, outcome, signature, now, out).err()
+            }
+            _ => {
+                self.free_slot(id, lease);
+                Some("this lease is no longer wanted".to_owned())
+            }
+        };
+        out.messages.push((id, connection, ToWorker::Recorded { lease, refused }));
+        self.place_worker(id, now, out);
+    }
+
+    fn record(
+        &mut self,
+        task: TaskId,
+        lease: LeaseId,
+        id: WorkerId,
+        outcome: Outcome,
+        signature: Signature,
+        now: UnixMillis,
+        out: &mut Effects,
+    ) -> Result<(), String> {
+        let work_done = self.leases[&lease].work_done.max(outcome.usage.work_done);
+        let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
+        let statement = Statement::new(&self.pool, lease, task, &job.spec, &outcome);
+        let receipt = Receipt { statement, signature };
+        let invalid = match outcome.check() {
+            Err(error) => Some(error.to_string()),
+            Ok(()) if receipt.signer() != Some(id) => Some("the receipt is not signed by this worker".to_owned()),
+            Ok(()) => None,
+        };
+        if let Some(reason) = invalid {
+            self.fail_attempt(task, lease, id, Fault::Worker, &reason, 0, now, out);
+            return Err(reason);
+        }
+        if !outcome.succeeded() {
+            let fault = if matches!(outcome.exit, Exit::NotRun(_)) { Fault::Worker } else { Fault::App };
+            self.fail_attempt(task, lease, id, fault, &outcome.exit.to_string(), work_done, now, out);
+            return Ok(());
+        }
+        let answered = outcome.answer.is_some();
+        let vain = job.spec.done_when == DoneWhen::AnyTask && !answered;
+        let judged = job.spec.trust == Trust::Submitter && !vain;
+        let verdict = if judged { Verdict::Pending } else { Verdict::Certified };
+        job.worked(work_done - self.leases[&lease].work_done, now);
+        let (outcome, receipt) = (Box::new(outcome), Box::new(receipt));
+        out.changes.push(Change::ResultAdded { task, lease, worker: id, outcome, receipt, verdict, at: now });
+        out.touched.insert(task.job);
+        let step = if judged {
+            job.judge(task.index, lease, id);
+            Step::Went
+        } else {
+            job.certify(task.index, !vain)
+        };
+        self.free_slot(id, lease);
+        self.leases.remove(&lease);
+        self.after_step(task.job, step, now, out);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one change")]
+    fn fail_attempt(
+        &mut self,
+        task: TaskId,
+        lease: LeaseId,
+        id: WorkerId,
+        fault: Fault,
+        reason: &str,
+        work_done: u64,
+        now: UnixMillis,
+        out: &mut Effects,
+    ) {
+        let reason = reason.chars().take(500).collect::<String>();
+        out.changes.push(Change::AttemptFailed { task, lease, worker: id, fault, reason: reason.clone(), work_done, at: now });
+        out.touched.insert(task.job);
+        self.leases.remove(&lease);
+        self.free_slot(id, lease);
+        let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
+        job.last_failure = Some(reason);
+        let step = job.fail(task.index, id, fault);
+        self.after_step(task.job, step, now, out);
+    }
+
+    /// Takes the lease back without blame: the worker is gone or has forgotten it.
+    fn release(&mut self, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
+        let Some(given) = self.leases.remove(&lease) else { return };
+        self.free_slot(given.worker, lease);
+        if let Some(job) = self.jobs.get_mut(&given.task.job) {
+            job.give_back(given.task.index);
+            out.touched.insert(given.task.job);
+            self.refresh(given.task.job);
+            self.place_job(given.task.job, now, out);
+        }
+    }
+
+    /// Time has passed: workers that stayed silent too long are lost.
+    pub fn tick(&mut self, now: UnixMillis, out: &mut Effects) {
+        while let Some(&(at, id)) = self.lost_at.first().filter(|(at, _)| *at <= now) {
+            self.lost_at.remove(&(at, id));
+            let worker = self.workers.remove(&id).expect("a worker that can be lost is known");
+            self.idle.remove(&id);
+            if let Some(connection) = worker.connection {
+                let reason = format!("nothing was heard from this worker for {} ms", self.tuning.lost_ms);
+                out.messages.push((id, connection, ToWorker::Refused { reason }));
+            }
+            for lease in worker.leases {
+                self.release(lease, now, out);
+            }
+        }
+    }
+
+    /// When [`Core::tick`] has something to do next.
+    pub fn next_tick(&self) -> Option<UnixMillis> {
+        self.lost_at.first().map(|(at, _)| *at)
+    }
+
+    pub fn job_status(&self, id: JobId, now: UnixMillis) -> Option<JobStatus> {
+        let job = self.jobs.get(&id)?;
+        let workers: BTreeSet<WorkerId> = job.leases().filter_map(|lease| Some(self.leases.get(&lease)?.worker)).collect();
+        Some(JobStatus {
+            state: job.state(),
+            tasks: job.counts(),
+            progress: job.progress(now),
+            workers: workers.len() as u64,
+        })
+    }
+
+    pub fn live_jobs(&self) -> impl Iterator<Item = JobId> {
+        self.jobs.keys().copied()
+    }
+
+    pub fn worker_statuses(&self) -> Vec<WorkerStatus> {
+        let status = |(id, worker): (&WorkerId, &Worker)| WorkerStatus {
+            id: *id,
+            name: worker.offer.name.clone(),
+            connected: worker.connection.is_some(),
+            slots: worker.offer.slots,
+            running: u32::try_from(worker.leases.len()).unwrap_or(u32::MAX),
+        };
+        self.workers.iter().map(status).collect()
+    }
+
+    /// Whether the message comes from the worker's present connection; if so, it counts as a sign of life.
+    fn renew(&mut self, id: WorkerId, connection: ConnectionId, now: UnixMillis) -> bool {
+        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.connection == Some(connection)) else {
+            return false;
+        };
+        let lost_at = now.plus(self.tuning.lost_ms);
+        if worker.lost_at != lost_at {
+            self.lost_at.remove(&(worker.lost_at, id));
+            worker.lost_at = lost_at;
+            self.lost_at.insert((lost_at, id));
+        }
+        true
+    }
+
+    fn forget_lost_at(&mut self, id: WorkerId, worker: Worker) -> BTreeSet<LeaseId> {
+        self.lost_at.remove(&(worker.lost_at, id));
+        worker.leases
+    }
+
+    /// Goes on after a task of the job took a step: ends the job, or gives its tasks out.
+    fn after_step(&mut self, id: JobId, step: Step, now: UnixMillis, out: &mut Effects) {
+        match step {
+            Step::Went => {
+                self.refresh(id);
+                self.place_job(id, now, out);
+            }
+            Step::JobDone => self.end_job(id, JobState::Done, None, now, out),
+            Step::JobFailed(reason) => self.end_job(id, JobState::Failed, Some(reason), now, out),
+        }
+    }
+
+    fn end_job(&mut self, id: JobId, state: JobState, reason: Option<String>, now: UnixMillis, out: &mut Effects) {
+        let job = self.jobs.remove(&id).expect("only a live job ends");
+        if let Some(key) = job.listed {
+            self.ready.remove(&key);
+        }
+        if let Some(external_id) = &job.spec.external_id {
+            self.by_external_id.remove(external_id);
+        }
+        let why = reason.clone().unwrap_or_else(|| "the job is done".to_owned());
+        for lease in job.leases() {
+            let given = self.leases.remove(&lease).expect("a running task has a lease in force");
+            // The slot stays taken until the worker says that the attempt is gone.
+            if let Some(connection) = self.workers.get(&given.worker).and_then(|worker| worker.connection) {
+                out.messages.push((given.worker, connection, ToWorker::Cancel { lease, reason: why.clone() }));
+            } else {
+                self.free_slot(given.worker, lease);
+            }
+        }
+        out.changes.push(Change::JobEnded { job: id, state, reason, at: now });
+        out.touched.insert(id);
+    }
+
+    fn free_slot(&mut self, id: WorkerId, lease: LeaseId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.leases.remove(&lease);
+            self.refresh_worker(id);
+        }
+    }
+
+    /// Keeps `ready` true after a change of the job's tasks.
+    fn refresh(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if let Some(key) = job.listed.take() {
+            self.ready.remove(&key);
+        }
+        if job.has_waiting() {
+            let key = job.ready_key(id);
+            job.listed = Some(key);
+            self.ready.insert(key);
+        }
+    }
+
+    /// Keeps `idle` true after a change of the worker's leases or connection.
+    fn refresh_worker(&mut self, id: WorkerId) {
+        if self.workers.get(&id).is_some_and(Worker::has_free_slot) {
+            self.idle.insert(id);
+        } else {
+            self.idle.remove(&id);
+        }
+    }
+
+    /// Panics if the state contradicts itself. For tests.
+    pub fn check_invariants(&self) {
+        for (lease, given) in &self.leases {
+            let worker = self.workers.get(&given.worker).expect("a lease in force has a known worker");
+            assert!(worker.leases.contains(lease), "{lease:?} is missing at {:?}", given.worker);
+            let job = self.jobs.get(&given.task.job).expect("a lease in force has a live job");
+            assert_eq!(job.lease_of(given.task.index), Some(*lease), "{:?}", given.task);
+        }
+        for (id, job) in &self.jobs {
+            job.check_invariants();
+            for lease in job.leases() {
+                assert!(self.leases.contains_key(&lease), "{id:?} runs under {lease:?}, which is not in force");
+            }
+            assert_eq!(self.ready.contains(&job.ready_key(*id)), job.has_waiting(), "{id:?} in the ready list");
+            assert_eq!(job.listed.is_some(), job.has_waiting(), "{id:?} knows its place");
+        }
+        assert_eq!(self.ready.len(), self.jobs.values().filter(|job| job.has_waiting()).count());
+        for (id, worker) in &self.workers {
+            assert_eq!(self.idle.contains(id), worker.has_free_slot(), "{id:?} in the idle list");
+            assert!(self.lost_at.contains(&(worker.lost_at, *id)), "{id:?} is watched");
+            assert!(worker.leases.len() <= worker.offer.slots as usize, "{id:?} holds more leases than slots");
+        }
+        assert_eq!(self.lost_at.len(), self.workers.len());
+        assert!(self.idle.iter().all(|id| self.workers.contains_key(id)));
+    }
+
+    /// Makes a lease of the job's next task for the worker. The caller has checked that both are ready.
+    fn give_lease(&mut self, id: WorkerId, job_id: JobId, now: UnixMillis, out: &mut Effects) {
+        let lease = self.next_lease;
+        self.next_lease = LeaseId(lease.0 + 1);
+        let job = self.jobs.get_mut(&job_id).expect("the caller found the job ready");
+        let index = job.next_waiting().expect("a ready job has a waiting task");
+        job.start(index, lease);
+        let task = TaskId { job: job_id, index };
+        let seal = self.secret.seal(lease, task, id);
+        let worker = self.workers.get_mut(&id).expect("the caller found the worker idle");
+        let connection = worker.connection.expect("an idle worker is connected");
+        worker.leases.insert(lease);
+        self.leases.insert(lease, GivenLease { task, worker: id, given_at: now, work_done: 0 });
+        let message = Lease { lease, task, seal, job: job.spec.clone() };
+        out.messages.push((id, connection, ToWorker::Lease(Box::new(message))));
+        out.touched.insert(job_id);
+        self.refresh(job_id);
+        self.refresh_worker(id);
+    }
+}

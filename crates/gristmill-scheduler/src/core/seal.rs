@@ -1,0 +1,37 @@
+use std::fmt;
+
+use gristmill_proto::id::{LeaseId, TaskId, WorkerId};
+use gristmill_proto::message::Seal;
+
+/// The pool's own secret, from which it makes the seals of leases.
+#[derive(Clone)]
+pub struct PoolSecret(pub [u8; 32]);
+
+impl fmt::Debug for PoolSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PoolSecret(…)")
+    }
+}
+
+impl PoolSecret {
+    pub(super) fn seal(&self, lease: LeaseId, task: TaskId, worker: WorkerId) -> Seal {
+        let hash = self.hash(lease, task, worker);
+        Seal(hash.as_bytes()[..16].try_into().expect("16 of 32 bytes"))
+    }
+
+    pub(super) fn sealed(&self, lease: LeaseId, task: TaskId, worker: WorkerId, seal: Seal) -> bool {
+        // blake3::Hash compares in constant time.
+        let mut padded = *self.hash(lease, task, worker).as_bytes();
+        padded[..16].copy_from_slice(&seal.0);
+        self.hash(lease, task, worker) == padded
+    }
+
+    fn hash(&self, lease: LeaseId, task: TaskId, worker: WorkerId) -> blake3::Hash {
+        let mut message = [0; 44];
+        message[..8].copy_from_slice(&lease.0.to_le_bytes());
+        message[8..16].copy_from_slice(&task.job.0.to_le_bytes());
+        message[16..24].copy_from_slice(&task.index.to_le_bytes());
+        message[24..].copy_from_slice(&worker.0);
+        blake3::keyed_hash(&self.0, &message)
+    }
+}

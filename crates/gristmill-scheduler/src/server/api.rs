@@ -1,0 +1,211 @@
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use gristmill_proto::PROTOCOL_VERSION;
+use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX};
+use gristmill_proto::id::{JobId, LeaseId};
+use gristmill_proto::job::JobSpec;
+use gristmill_proto::view::{ApiError, JobView, VerdictRequest, WorkerView};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Api, blobs, events, worker_session};
+use crate::core::{SubmitError, VerdictError};
+use crate::pool::same_secret;
+use crate::store::StoreError;
+
+/// A job at its limits fits.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+const JOBS_PER_PAGE_MAX: u32 = 200;
+
+pub(super) fn routes(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/api/pool", get(pool))
+        .route("/api/jobs", get(jobs).post(submit))
+        .route("/api/jobs/{id}", get(job))
+        .route("/api/jobs/{id}/events", get(events::of_job))
+        .route("/api/jobs/{id}/cancel", post(cancel))
+        .route("/api/jobs/{id}/verdict", post(judge))
+        .route("/api/jobs/by-external/{external_id}", get(job_by_external_id))
+        .route("/api/events", get(events::of_all))
+        .route("/api/workers", get(workers))
+        .route("/api/results/{lease}", get(result))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .route("/api/blobs/{digest}", get(blobs::download).put(blobs::upload).layer(DefaultBodyLimit::disable()))
+        .route("/api/worker", get(worker_session::connect))
+        .with_state(api)
+}
+
+/// A refusal: what failed, why, and what to try.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: String,
+    hint: &'static str,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, error: impl ToString, hint: &'static str) -> Self {
+        Self { status, error: error.to_string(), hint }
+    }
+
+    fn not_found(what: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_FOUND, what, "")
+    }
+
+    /// The pool's own fault; its log says more.
+    pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error, "the pool's log says more")
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(ApiError { error: self.error, hint: self.hint.to_owned() })).into_response()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error, ""),
+            SubmitError::Full(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, error, "try again later"),
+        }
+    }
+}
+
+impl From<VerdictError> for Refusal {
+    fn from(error: VerdictError) -> Self {
+        Self::new(StatusCode::CONFLICT, error, "read the job again: its state has moved on")
+    }
+}
+
+/// Proof that the request showed the pool's token.
+pub(super) struct Authorized;
+
+impl FromRequestParts<Arc<Api>> for Authorized {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
+        match bearer(parts) {
+            Some(token) if same_secret(token, &api.token) => Ok(Self),
+            _ => Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "this request needs the pool's token",
+                "send `Authorization: Bearer …` with the content of the file `token` in the pool's folder",
+            )),
+        }
+    }
+}
+
+pub(super) fn bearer(parts: &Parts) -> Option<&str> {
+    parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+async fn pool(State(api): State<Arc<Api>>) -> Json<serde_json::Value> {
+    let name = api.pool.look(|core, _| core.pool().to_owned());
+    Json(json!({ "pool": name, "version": env!("CARGO_PKG_VERSION"), "protocol": PROTOCOL_VERSION }))
+}
+
+async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<JobSpec>) -> Result<Response, Refusal> {
+    let manifest = api.pool.blobs.read(spec.app, MANIFEST_BYTES_MAX as u64).map_err(|error| {
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error, "upload the app's manifest and files first")
+    })?;
+    let manifest = AppManifest::from_json(&manifest)
+        .map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("app {}: {error}", spec.app), ""))?;
+    let pool = &api.pool;
+    let (submitted, durable) = pool.act(|core, now, effects| -> Result<_, Refusal> {
+        if let Some(external_id) = &spec.external_id
+            && let Some(id) = pool.job_of(core, external_id)?
+        {
+            return Ok(gristmill_proto::view::Submitted { id, known: true });
+        }
+        Ok(core.submit(spec, &manifest.targets, now, effects)?)
+    });
+    let submitted = submitted?;
+    committed(durable).await?;
+    let status = if submitted.known { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(submitted)).into_response())
+}
+
+async fn cancel(_: Authorized, State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<StatusCode, Refusal> {
+    let (live, durable) =
+        api.pool.act(|core, now, effects| core.cancel(id, "cancelled by its submitter", now, effects));
+    committed(durable).await?;
+    if live || api.pool.job(id)?.is_some() {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Refusal::not_found(format!("there is no {id:?}")))
+    }
+}
+
+async fn judge(
+    _: Authorized,
+    State(api): State<Arc<Api>>,
+    Path(id): Path<JobId>,
+    Json(verdict): Json<VerdictRequest>,
+) -> Result<StatusCode, Refusal> {
+    let (judged, durable) = api.pool.act(|core, now, effects| {
+        core.judge(id, LeaseId(verdict.lease), verdict.certified, &verdict.reason, now, effects)
+    });
+    judged?;
+    committed(durable).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    before: Option<JobId>,
+    limit: Option<u32>,
+}
+
+async fn jobs(State(api): State<Arc<Api>>, Query(page): Query<Page>) -> Result<Json<Vec<JobView>>, Refusal> {
+    let limit = page.limit.unwrap_or(20).min(JOBS_PER_PAGE_MAX);
+    let ids = api.pool.read(|reader| reader.job_ids(page.before, limit))?;
+    let views = ids.into_iter().map(|id| api.pool.job(id)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Json(views.into_iter().flatten().collect()))
+}
+
+async fn job(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Json<JobView>, Refusal> {
+    api.pool.job(id)?.map(Json).ok_or_else(|| Refusal::not_found(format!("there is no {id:?}")))
+}
+
+async fn job_by_external_id(
+    State(api): State<Arc<Api>>,
+    Path(external_id): Path<String>,
+) -> Result<Json<JobView>, Refusal> {
+    let unknown = || Refusal::not_found("no job has this external id");
+    let id = api.pool.look(|core, _| api.pool.job_of(core, &external_id))?.ok_or_else(unknown)?;
+    api.pool.job(id)?.map(Json).ok_or_else(unknown)
+}
+
+async fn workers(State(api): State<Arc<Api>>) -> Result<Json<Vec<WorkerView>>, Refusal> {
+    Ok(Json(api.pool.workers()?))
+}
+
+/// Everything an attempt left, logs included.
+async fn result(State(api): State<Arc<Api>>, Path(lease): Path<LeaseId>) -> Result<Response, Refusal> {
+    let (task, outcome) =
+        api.pool.outcome(lease)?.ok_or_else(|| Refusal::not_found(format!("{lease:?} left no result")))?;
+    Ok(Json(json!({ "job": task.job, "task": task.index, "outcome": outcome })).into_response())
+}
+
+/// Waits until what was done is durable.
+async fn committed(durable: crate::pool::Durable) -> Result<(), Refusal> {
+    durable.await.map_err(|_| {
+        let hint = "ask again when the pool is back: the same external id never makes a second job";
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool's database takes no more", hint)
+    })
+}

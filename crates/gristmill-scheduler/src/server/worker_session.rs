@@ -1,0 +1,184 @@
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use gristmill_proto::PROTOCOL_VERSION;
+use gristmill_proto::codec;
+use gristmill_proto::id::WorkerId;
+use gristmill_proto::key::Purpose;
+use gristmill_proto::message::{Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, connect_statement};
+use gristmill_proto::outcome::Outcome;
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use super::{Api, random_bytes};
+use crate::core::ConnectionId;
+
+/// A worker that connects must have proven its key by then.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// A message that cannot be handed to the network for so long ends the connection.
+const SEND_WAIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn connect(State(api): State<Arc<Api>>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(move |socket| Box::pin(session(api, socket)))
+}
+
+async fn session(api: Arc<Api>, mut socket: WebSocket) {
+    let pool_name = api.pool.look(|core, _| core.pool().to_owned());
+    match tokio::time::timeout(HELLO_WAIT, greet(&pool_name, &mut socket)).await {
+        Ok(Ok((id, hello))) => serve(api, socket, id, hello).await,
+        Ok(Err(reason)) => refuse(&mut socket, reason).await,
+        Err(_) => refuse(&mut socket, format!("no hello within {} s", HELLO_WAIT.as_secs())).await,
+    }
+}
+
+/// Challenges the worker and learns who it is.
+async fn greet(pool: &str, socket: &mut WebSocket) -> Result<(WorkerId, Hello), String> {
+    let nonce = random_bytes().to_vec();
+    let challenge = ToWorker::Challenge { protocol: PROTOCOL_VERSION, pool: pool.to_owned(), nonce: nonce.clone() };
+    send(socket, &challenge).await?;
+    let hello = match receive(socket).await? {
+        Some(ToPool::Hello(hello)) => hello,
+        _ => return Err("the first message must be a hello".to_owned()),
+    };
+    if hello.protocol != PROTOCOL_VERSION {
+        return Err(format!(
+            "this pool speaks protocol {PROTOCOL_VERSION}, the worker {}: use the same version of gristmill",
+            hello.protocol
+        ));
+    }
+    let statement = connect_statement(pool, &nonce);
+    let id = hello.signature.signer(Purpose::Connect, &statement).ok_or("the hello is not signed")?;
+    Ok((id, hello))
+}
+
+async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello) {
+    let token = hex::encode(random_bytes());
+    let (connection, mut outbox, upload) = api.pool.add_connection(token);
+    let (drop, durable) = api.pool.act(|core, now, effects| {
+        core.connect(id, connection, hello.offer.clone(), &hello.running, now, effects)
+    });
+    let drop = match (drop, durable.await) {
+        (Ok(drop), Ok(())) => drop,
+        (Err(error), _) => {
+            api.pool.remove_connection(connection);
+            return refuse(&mut socket, error.to_string()).await;
+        }
+        (_, Err(_)) => return,
+    };
+    info!(worker = %id, name = hello.offer.name, slots = hello.offer.slots, "worker connected");
+    let alive_ms = api.pool.look(|core, _| core.tuning().alive_ms);
+    api.pool.send(connection, ToWorker::Welcome { alive_ms, upload_token: upload.token.clone(), drop });
+    api.pool.act(|core, now, effects| core.greeted(id, now, effects));
+
+    let reason = talk(&api, &mut socket, &mut outbox, id, connection).await;
+    api.pool.remove_connection(connection);
+    api.pool.act(|core, now, _| core.disconnect(id, connection, now));
+    info!(worker = %id, reason, "worker disconnected");
+    let _ = tokio::time::timeout(Duration::from_secs(1), socket.send(Message::Close(None))).await;
+}
+
+/// Until one side has enough; returns why.
+async fn talk(
+    api: &Arc<Api>,
+    socket: &mut WebSocket,
+    outbox: &mut mpsc::Receiver<ToWorker>,
+    id: WorkerId,
+    connection: ConnectionId,
+) -> String {
+    loop {
+        tokio::select! {
+            message = receive(socket) => match message {
+                Ok(Some(message)) => match hear(api, id, connection, message) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(reason) => {
+                        let _ = send(socket, &ToWorker::Refused { reason: reason.clone() }).await;
+                        return reason;
+                    }
+                },
+                Ok(None) => return "the worker closed the connection".to_owned(),
+                Err(reason) => {
+                    let _ = send(socket, &ToWorker::Refused { reason: reason.clone() }).await;
+                    return reason;
+                }
+            },
+            message = outbox.recv() => {
+                let Some(message) = message else { return "the worker reads too slowly".to_owned() };
+                if let Err(reason) = send(socket, &message).await {
+                    return reason;
+                }
+                if let ToWorker::Refused { reason } = message {
+                    return reason;
+                }
+            }
+            () = api.shutdown.cancelled() => return "the pool stops".to_owned(),
+        }
+    }
+}
+
+fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: ToPool) -> ControlFlow<String> {
+    debug!(worker = %id, ?message, "heard");
+    let pool = &api.pool;
+    match message {
+        ToPool::Hello(_) => return ControlFlow::Break("a second hello".to_owned()),
+        ToPool::Alive { leases } => {
+            pool.act(|core, now, effects| core.alive(id, connection, &leases, now, effects));
+        }
+        ToPool::Progress { lease, done } => {
+            pool.act(|core, now, effects| core.progress(id, connection, lease, done, now, effects));
+        }
+        ToPool::Declined { lease, reason } => {
+            pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
+        }
+        ToPool::Finished { lease, outcome, signature } => {
+            if let Some(missing) = missing_output(api, &outcome) {
+                let reason = format!("output {missing} was not uploaded");
+                pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
+                pool.send(connection, ToWorker::Recorded { lease, refused: Some(reason) });
+            } else {
+                pool.act(|core, now, effects| core.finished(id, connection, lease, *outcome, signature, now, effects));
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// The path of an output file whose bytes are not here.
+fn missing_output(api: &Api, outcome: &Outcome) -> Option<String> {
+    let missing = |size, digest| api.pool.blobs.open_blob(digest).map_or(true, |(_, actual)| actual != size);
+    outcome.files.iter().find(|file| missing(file.size, file.digest)).map(|file| file.path.clone())
+}
+
+/// The next message; nothing when the worker closed the connection.
+async fn receive(socket: &mut WebSocket) -> Result<Option<ToPool>, String> {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Binary(bytes))) => {
+                return codec::decode(&bytes, MESSAGE_BYTES_MAX).map(Some).map_err(|error| error.to_string());
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Text(_))) => return Err("messages are binary".to_owned()),
+            Some(Ok(Message::Close(_))) | None => return Ok(None),
+            Some(Err(error)) => return Err(error.to_string()),
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: &ToWorker) -> Result<(), String> {
+    let bytes = codec::encode(message);
+    match tokio::time::timeout(SEND_WAIT, socket.send(Message::Binary(bytes.into()))).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_) => Err("the worker reads too slowly".to_owned()),
+    }
+}
+
+async fn refuse(socket: &mut WebSocket, reason: String) {
+    info!(reason, "worker refused");
+    let _ = send(socket, &ToWorker::Refused { reason }).await;
+}

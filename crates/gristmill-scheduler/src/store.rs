@@ -1,0 +1,341 @@
+//! The durable truth: SQLite, written by one thread that commits whatever has gathered since its last commit.
+
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gristmill_proto::codec;
+use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
+use gristmill_proto::job::JobSpec;
+use gristmill_proto::outcome::Outcome;
+use gristmill_proto::view::{JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use crate::core::{Change, Fault, Needs, PoolSecret, StoredJob};
+pub use writer::{Writer, WriterFailed};
+
+/// Results shown with a job.
+const RESULTS_SHOWN_MAX: usize = 1_000;
+/// A stored record's encoded size: a job at its limits, or an outcome at its.
+const RECORD_BYTES_MAX: usize = 4 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the pool's database {}", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("the pool's database has format {found}, and this program knows {known}: it was written by a newer version")]
+    Newer { found: u32, known: u32 },
+    #[error("the pool's database")]
+    Sql(#[from] rusqlite::Error),
+    #[error("the pool's database holds a damaged record")]
+    Damaged(#[from] codec::DecodeError),
+    #[error("the pool's database holds an unknown word `{0}`")]
+    UnknownWord(String),
+}
+
+/// A pool's database, opened for writing. One process holds it at a time.
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// What a start of the pool finds.
+pub struct Restored {
+    pub secret: PoolSecret,
+    /// Counts the starts; durable before this is returned.
+    pub run: u64,
+    pub next_job: JobId,
+    pub jobs: Vec<StoredJob>,
+}
+
+impl Store {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let connection = Connection::open(path).map_err(open)?;
+        // EXCLUSIVE would keep readers out; a second pool on the same folder is refused by the role's lock file.
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+            .map_err(open)?;
+        schema::migrate(&connection)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::open(&self.path)
+    }
+
+    /// Begins a run: `new_secret` becomes the pool's secret if it has none yet.
+    pub fn begin_run(&mut self, new_secret: [u8; 32]) -> Result<Restored, StoreError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("INSERT OR IGNORE INTO pool (id, secret, run) VALUES (1, ?1, 0)", [new_secret])?;
+        transaction.execute("UPDATE pool SET run = run + 1", [])?;
+        let (secret, run): ([u8; 32], u64) =
+            transaction.query_row("SELECT secret, run FROM pool", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let last_job: u64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM job", [], |row| row.get(0))?;
+        transaction.commit()?;
+        let jobs = self.live_jobs()?;
+        Ok(Restored { secret: PoolSecret(secret), run, next_job: JobId(last_job + 1), jobs })
+    }
+
+    fn live_jobs(&self) -> Result<Vec<StoredJob>, StoreError> {
+        let mut statement =
+            self.connection.prepare("SELECT id, spec, needs, created_at, work_done FROM job WHERE state = 'live'")?;
+        let mut rows = statement.query([])?;
+        let mut jobs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let job = JobId(row.get(0)?);
+            jobs.push(StoredJob {
+                job,
+                spec: Arc::new(decode::<JobSpec>(row, 1)?),
+                needs: decode::<Needs>(row, 2)?,
+                at: UnixMillis(row.get(3)?),
+                work_done: row.get(4)?,
+                results: self.results_of(job)?,
+                failures: self.failures_of(job)?,
+            });
+        }
+        Ok(jobs)
+    }
+
+    fn results_of(&self, job: JobId) -> Result<Vec<(u64, LeaseId, WorkerId, Verdict)>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT task, lease, worker, verdict FROM result WHERE job = ?1")?;
+        let mut rows = statement.query([job.0])?;
+        let mut results = Vec::new();
+        while let Some(row) = rows.next()? {
+            let verdict = verdict_of(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?;
+            results.push((row.get(0)?, LeaseId(row.get(1)?), WorkerId(row.get(2)?), verdict));
+        }
+        Ok(results)
+    }
+
+    fn failures_of(&self, job: JobId) -> Result<Vec<(u64, WorkerId, Fault)>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT task, worker, fault FROM failure WHERE job = ?1")?;
+        let mut rows = statement.query([job.0])?;
+        let mut failures = Vec::new();
+        while let Some(row) = rows.next()? {
+            let fault = fault_of(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
+            failures.push((row.get(0)?, WorkerId(row.get(1)?), fault));
+        }
+        Ok(failures)
+    }
+
+    /// Commits a group of changes: all or none.
+    pub fn commit<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), rusqlite::Error> {
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        for change in changes {
+            apply(&transaction, change)?;
+        }
+        transaction.commit()
+    }
+}
+
+fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
+    match change {
+        Change::JobAdded { job, spec, needs, at } => {
+            let mut add = sql.prepare_cached(
+                "INSERT INTO job (id, external_id, spec, needs, state, created_at) VALUES (?1, ?2, ?3, ?4, 'live', ?5)",
+            )?;
+            add.execute(params![job.0, spec.external_id, codec::encode(&**spec), codec::encode(needs), at.0])?;
+        }
+        Change::ResultAdded { task, lease, worker, outcome, receipt, verdict, at } => {
+            let mut add = sql.prepare_cached(
+                "INSERT INTO result (lease, job, task, worker, outcome, signature, verdict, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            add.execute(params![
+                lease.0,
+                task.job.0,
+                task.index,
+                worker.0,
+                codec::encode(&**outcome),
+                receipt.signature.0,
+                verdict_word(*verdict),
+                at.0
+            ])?;
+            worked(sql, task.job, outcome.usage.work_done)?;
+            if *verdict == Verdict::Certified {
+                count(sql, *worker, "certified")?;
+            }
+        }
+        Change::VerdictGiven { task: _, lease, worker, certified, reason, at: _ } => {
+            let verdict = verdict_word(if *certified { Verdict::Certified } else { Verdict::Rejected });
+            sql.prepare_cached("UPDATE result SET verdict = ?2, reason = ?3 WHERE lease = ?1")?
+                .execute(params![lease.0, verdict, reason])?;
+            count(sql, *worker, verdict)?;
+        }
+        Change::AttemptFailed { task, lease, worker, fault, reason, work_done, at } => {
+            let mut add = sql.prepare_cached(
+                "INSERT INTO failure (lease, job, task, worker, fault, reason, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            add.execute(params![lease.0, task.job.0, task.index, worker.0, fault_word(*fault), reason, at.0])?;
+            worked(sql, task.job, *work_done)?;
+            count(sql, *worker, "failed")?;
+        }
+        Change::JobEnded { job, state, reason, at } => {
+            sql.prepare_cached("UPDATE job SET state = ?2, reason = ?3, finished_at = ?4 WHERE id = ?1")?
+                .execute(params![job.0, state_word(*state), reason, at.0])?;
+        }
+    }
+    Ok(())
+}
+
+fn worked(sql: &Connection, job: JobId, units: u64) -> Result<(), rusqlite::Error> {
+    if units > 0 {
+        let add = "UPDATE job SET work_done = min(work_done + ?2, 9007199254740991) WHERE id = ?1";
+        sql.prepare_cached(add)?.execute(params![job.0, units.min(1 << 53)])?;
+    }
+    Ok(())
+}
+
+fn count(sql: &Connection, worker: WorkerId, column: &str) -> Result<(), rusqlite::Error> {
+    let add = format!("INSERT INTO worker (id, {column}) VALUES (?1, 1) ON CONFLICT (id) DO UPDATE SET {column} = {column} + 1");
+    sql.prepare_cached(&add)?.execute([worker.0])?;
+    Ok(())
+}
+
+/// A second connection, for questions: it sees what is committed and never waits for the writer.
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
+        Ok(Self { connection })
+    }
+
+    pub fn job_of(&self, external_id: &str) -> Result<Option<JobId>, StoreError> {
+        let mut find = self.connection.prepare_cached("SELECT id FROM job WHERE external_id = ?1")?;
+        Ok(find.query_row([external_id], |row| Ok(JobId(row.get(0)?))).optional()?)
+    }
+
+    /// The newest jobs below `before`.
+    pub fn job_ids(&self, before: Option<JobId>, count: u32) -> Result<Vec<JobId>, StoreError> {
+        let mut find = self.connection.prepare_cached("SELECT id FROM job WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?;
+        let before = before.map_or(i64::MAX, |job| i64::try_from(job.0).unwrap_or(i64::MAX));
+        let ids = find.query_map(params![before, count], |row| Ok(JobId(row.get(0)?)))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    /// The job as it is on disk. A live one still lacks what only the core knows: see [`crate::core::JobStatus`].
+    pub fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        let mut find = self.connection.prepare_cached(
+            "SELECT external_id, spec, state, reason, created_at, finished_at, work_done,
+                    (SELECT count(*) FROM result WHERE job = ?1 AND verdict = 'certified')
+             FROM job WHERE id = ?1",
+        )?;
+        let mut rows = find.query([id.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let spec = decode::<JobSpec>(row, 1)?;
+        let state = state_of(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
+        let done = row.get(7)?;
+        Ok(Some(JobView {
+            id,
+            external_id: row.get(0)?,
+            app: spec.app,
+            labels: spec.labels,
+            state,
+            reason: row.get(3)?,
+            created_at_ms: UnixMillis(row.get(4)?),
+            finished_at_ms: row.get::<_, Option<u64>>(5)?.map(UnixMillis),
+            tasks: TaskCounts { total: spec.tasks, done, ..TaskCounts::default() },
+            progress: Progress { done: row.get(6)?, rate_per_s: 0.0 },
+            workers: 0,
+            results: self.results(id)?,
+        }))
+    }
+
+    /// Results with an answer or files, the newest last. A search in vain is none.
+    fn results(&self, job: JobId) -> Result<Vec<ResultView>, StoreError> {
+        let mut find = self.connection.prepare_cached(
+            "SELECT task, lease, worker, outcome, verdict FROM result WHERE job = ?1 ORDER BY at, lease",
+        )?;
+        let mut rows = find.query([job.0])?;
+        let mut results = Vec::new();
+        while let Some(row) = rows.next()? {
+            let outcome = decode::<Outcome>(row, 3)?;
+            if outcome.answer.is_none() && outcome.files.is_empty() {
+                continue;
+            }
+            results.push(ResultView {
+                task: row.get(0)?,
+                lease: row.get(1)?,
+                worker: WorkerId(row.get(2)?),
+                answer: outcome.answer.map(|answer| format!("0x{}", hex::encode(answer))),
+                files: outcome.files,
+                verdict: verdict_of(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
+            });
+            if results.len() == RESULTS_SHOWN_MAX {
+                break;
+            }
+        }
+        Ok(results)
+    }
+
+    /// What an attempt left, for its task's owner.
+    pub fn outcome(&self, lease: LeaseId) -> Result<Option<(TaskId, Outcome)>, StoreError> {
+        let mut find = self.connection.prepare_cached("SELECT job, task, outcome FROM result WHERE lease = ?1")?;
+        let mut rows = find.query([lease.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let task = TaskId { job: JobId(row.get(0)?), index: row.get(1)? };
+        Ok(Some((task, decode(row, 2)?)))
+    }
+
+    /// Counts of every worker that ever returned something.
+    pub fn workers(&self) -> Result<Vec<WorkerView>, StoreError> {
+        let mut find = self.connection.prepare_cached("SELECT id, certified, failed, rejected FROM worker LIMIT 10000")?;
+        let view = |row: &Row<'_>| {
+            Ok(WorkerView {
+                id: WorkerId(row.get(0)?),
+                name: String::new(),
+                connected: false,
+                slots: 0,
+                running: 0,
+                certified: row.get(1)?,
+                failed: row.get(2)?,
+                rejected: row.get(3)?,
+            })
+        };
+        let workers = find.query_map([], view)?;
+        Ok(workers.collect::<Result<_, _>>()?)
+    }
+
+    /// Why attempts of the job failed, the newest first.
+    pub fn last_failures(&self, job: JobId, count: u32) -> Result<Vec<(u64, WorkerId, String)>, StoreError> {
+        let mut find = self
+            .connection
+            .prepare_cached("SELECT task, worker, reason FROM failure WHERE job = ?1 ORDER BY at DESC LIMIT ?2")?;
+        let failures = find.query_map(params![job.0, count], |row| Ok((row.get(0)?, WorkerId(row.get(1)?), row.get(2)?)))?;
+        Ok(failures.collect::<Result<_, _>>()?)
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(codec::decode(bytes, RECORD_BYTES_MAX)?)
+}
+
+macro_rules! words {
+    ($type:ty, $to:ident, $from:ident, $($value:pat => $word:literal $result:expr),*) => {
+        fn $to(value: $type) -> &'static str {
+            match value { $($value => $word),* }
+        }
+        fn $from(word: &str) -> Result<$type, StoreError> {
+            match word { $($word => Ok($result),)* _ => Err(StoreError::UnknownWord(word.to_owned())) }
+        }
+    };
+}
+words!(Verdict, verdict_word, verdict_of,
+    Verdict::Pending => "pending" Verdict::Pending,
+    Verdict::Certified => "certified" Verdict::Certified,
+    Verdict::Rejected => "rejected" Verdict::Rejected);
+words!(Fault, fault_word, fault_of, Fault::App => "app" Fault::App, Fault::Worker => "worker" Fault::Worker);
+words!(JobState, state_word, state_of,
+    JobState::Queued | JobState::Running => "live" JobState::Running,
+    JobState::Done => "done" JobState::Done,
+    JobState::Failed => "failed" JobState::Failed,
+    JobState::Cancelled => "cancelled" JobState::Cancelled);

@@ -1,0 +1,67 @@
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// Each step brings a database one format further; a database of format `n` needs the steps from `n` on. Steps that a
+/// release has seen are never changed.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE pool (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        secret BLOB NOT NULL,
+        run INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE job (
+        id INTEGER PRIMARY KEY,
+        external_id TEXT UNIQUE,
+        spec BLOB NOT NULL,
+        needs BLOB NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT,
+        created_at INTEGER NOT NULL,
+        finished_at INTEGER,
+        work_done INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX live_job ON job (id) WHERE state = 'live';
+    CREATE TABLE result (
+        lease INTEGER PRIMARY KEY,
+        job INTEGER NOT NULL REFERENCES job (id),
+        task INTEGER NOT NULL,
+        worker BLOB NOT NULL,
+        outcome BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        verdict TEXT NOT NULL,
+        reason TEXT,
+        at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX result_of_job ON result (job, at);
+    -- One certified result a task, whatever the core believes.
+    CREATE UNIQUE INDEX certified_once ON result (job, task) WHERE verdict = 'certified';
+    CREATE TABLE failure (
+        lease INTEGER PRIMARY KEY,
+        job INTEGER NOT NULL REFERENCES job (id),
+        task INTEGER NOT NULL,
+        worker BLOB NOT NULL,
+        fault TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX failure_of_job ON failure (job, at);
+    CREATE TABLE worker (
+        id BLOB PRIMARY KEY,
+        certified INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        rejected INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID;
+"];
+
+pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    let known = u32::try_from(STEPS.len()).expect("a few steps");
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (step, number) in STEPS.iter().zip(1..).skip(found as usize) {
+        connection.execute_batch(&format!("BEGIN; {step} PRAGMA user_version = {number}; COMMIT;"))?;
+    }
+    Ok(())
+}
