@@ -6,12 +6,14 @@
 //! - [`follow`]: logs, through reorganisations and outages
 //! - [`send`]: transactions, each exactly once
 //! - [`keystore`]: keys on disk
+//! - [`dev`]: a chain of one's own, in this process
 //!
 //! Nothing here knows of jobs, workers or the grid; the oracle joins the two.
 
 pub mod backoff;
 pub mod check;
 pub mod contracts;
+pub mod dev;
 pub mod follow;
 pub mod keystore;
 pub mod rpc;

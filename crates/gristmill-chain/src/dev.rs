@@ -1,0 +1,212 @@
+//! An Ethereum chain in this process, for development, demonstrations and private grids.
+//!
+//! Real transactions, a real EVM (Prague rules), instant blocks, state on disk, and a JSON-RPC port on loopback that
+//! alloy, viem, cast and wallets use like any other node. It is not a network: there is one node, no consensus, and
+//! whoever reaches the port can rewrite history. [`bind`] opens one, [`DevChain::run`] serves it.
+
+mod accounts;
+mod block;
+mod chain;
+mod change;
+mod command;
+mod execute;
+mod journal;
+mod node;
+mod pool;
+mod refusal;
+mod rpc;
+mod serve;
+mod state;
+mod transaction;
+mod trie;
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use accounts::{accounts, addresses};
+pub use chain::STATES_KEPT;
+pub use command::{BLOCKS_PER_REQUEST_MAX, SNAPSHOTS_MAX};
+pub use journal::JournalError;
+pub use node::{Clock, system_clock};
+pub use pool::{NONCES_AHEAD_MAX, WAITING_MAX};
+pub use refusal::Refusal;
+pub use transaction::TRANSACTION_BYTES_MAX;
+
+use chain::Chain;
+use change::{Change, FORMAT, Genesis};
+use journal::Journal;
+use node::{Node, Writer, node};
+
+/// Id of this kind of chain. Its own, because wallets treat 1337 and 31337 specially and remember nonces by chain id, so
+/// that a shared id mixes up unrelated chains; below 2^31 because some wallets keep it in 32 signed bits.
+pub const CHAIN_ID: u64 = 47_474_747;
+/// As on most networks: room for the largest deployments.
+const GAS_LIMIT: u64 = 30_000_000;
+/// One gwei, so that fees look like fees.
+const BASE_FEE: u64 = 1_000_000_000;
+
+/// How a development chain is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the JSON-RPC server listens. Anything but loopback gives the chain to strangers.
+    pub listen: SocketAddr,
+    /// Where the chain is kept; in memory only if none.
+    pub data_dir: Option<PathBuf>,
+    /// Throws away the chain in `data_dir` and starts over.
+    pub fresh: bool,
+    pub chain_id: u64,
+    /// Origins of web pages that may use the port, besides those of pages on the same port of loopback: `https://example.org`.
+    pub allow_origins: Vec<String>,
+    /// Time of the first block; now if none.
+    pub genesis_timestamp: Option<u64>,
+    pub clock: Clock,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data_dir: None,
+            fresh: false,
+            chain_id: CHAIN_ID,
+            allow_origins: Vec::new(),
+            genesis_timestamp: None,
+            clock: system_clock(),
+        }
+    }
+}
+
+/// Why a chain cannot be opened or served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {doing} {}", .path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("the chain in {} is in use by another process", .path.display())]
+    Locked { path: PathBuf },
+    #[error("the chain in {} has id {found}, not {wanted}", .path.display())]
+    OtherChain { path: PathBuf, found: u64, wanted: u64 },
+    #[error("the chain in {} was written in format {found}; this program reads {FORMAT}", .path.display())]
+    OtherFormat { path: PathBuf, found: u64 },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the server failed")]
+    Serve(#[source] io::Error),
+}
+
+/// An opened chain whose port is bound and not served yet.
+pub struct DevChain {
+    node: Node,
+    writer: Writer,
+    listener: TcpListener,
+    address: SocketAddr,
+    allow_origins: Vec<String>,
+    /// Keeps other processes out of the folder for as long as it lives.
+    _lock: Option<File>,
+}
+
+/// Opens the chain and its port.
+pub async fn bind(config: Config) -> Result<DevChain, Error> {
+    let now = (config.clock)();
+    let genesis = Genesis {
+        format: FORMAT,
+        chain_id: config.chain_id,
+        timestamp: config.genesis_timestamp.unwrap_or(now),
+        gas_limit: GAS_LIMIT,
+        base_fee: BASE_FEE,
+    };
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
+    let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
+    let Config { data_dir, fresh, clock, allow_origins, .. } = config;
+    let opened = tokio::task::spawn_blocking(move || match data_dir {
+        None => Ok((Chain::found(genesis), None, None)),
+        Some(folder) => open(&folder, fresh, genesis).map(|(chain, journal, lock)| (chain, Some(journal), Some(lock))),
+    });
+    let (chain, journal, lock) = opened.await.expect("opening a chain does not panic")?;
+    let (node, writer) = node(chain, journal, clock);
+    Ok(DevChain { node, writer, listener, address, allow_origins, _lock: lock })
+}
+
+impl DevChain {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients find the chain over HTTP; the same with `ws:` for subscriptions.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Serves until `shutdown`. When this returns, everything acknowledged is on disk and the folder is free again.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let Self { node, writer, listener, allow_origins, .. } = self;
+        let writer = tokio::task::spawn_blocking(move || writer.run());
+        let served = serve::serve(listener, node, allow_origins, shutdown).await;
+        writer.await.expect("the writer does not panic");
+        served.map_err(Error::Serve)
+    }
+}
+
+/// Opens the chain in `folder`, which is created if need be.
+fn open(folder: &Path, fresh: bool, wanted: Genesis) -> Result<(Chain, Journal, File), Error> {
+    let failed = |doing| move |source| Error::Io { doing, path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(failed("create"))?;
+    let lock = lock(folder)?;
+    let path = folder.join("journal");
+    if fresh
+        && let Err(error) = fs::remove_file(&path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(failed("empty")(error));
+    }
+    let mut chain: Option<Chain> = None;
+    let mut journal = Journal::open(&path, &mut |changes, _| {
+        for change in changes {
+            match (&mut chain, change) {
+                (None, Change::Founded(genesis)) => chain = Some(found(folder, genesis, wanted)?),
+                (Some(chain), change) => chain.apply(&change),
+                (None, _) => return Err(JournalError::Foreign { path: path.clone() }.into()),
+            }
+        }
+        Ok::<(), Error>(())
+    })?;
+    let chain = match chain {
+        Some(chain) => chain,
+        None => {
+            journal.append(&[Change::Founded(wanted)])?;
+            Chain::found(wanted)
+        }
+    };
+    Ok((chain, journal, lock))
+}
+
+fn found(folder: &Path, genesis: Genesis, wanted: Genesis) -> Result<Chain, Error> {
+    let path = folder.to_owned();
+    if genesis.format != FORMAT {
+        return Err(Error::OtherFormat { path, found: genesis.format });
+    }
+    if genesis.chain_id != wanted.chain_id {
+        return Err(Error::OtherChain { path, found: genesis.chain_id, wanted: wanted.chain_id });
+    }
+    Ok(Chain::found(genesis))
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("lock");
+    let failed = |source| Error::Io { doing: "lock", path: path.clone(), source };
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

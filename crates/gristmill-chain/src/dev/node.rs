@@ -1,0 +1,137 @@
+//! The one owner of a chain: a thread that executes commands, makes their changes durable, and only then shows the new
+//! chain and answers. Whatever waits is taken together, so concurrent senders share a flush.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    chain::Chain,
+    change::Change,
+    command::{Command, Reply},
+    journal::Journal,
+    refusal::Refusal,
+};
+
+/// Commands that wait for the writer; whoever comes later waits for a place.
+const COMMANDS_WAITING_MAX: usize = 1_024;
+/// Commands that share one flush: enough to hide the flush, few enough that the first does not wait long for the last.
+const BATCH_MAX: usize = 256;
+
+/// The wall clock: seconds since 1970. Tests give their own.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The clock of this machine.
+pub fn system_clock() -> Clock {
+    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// A way to the chain: readers get a version that never changes, commands go through the writer.
+#[derive(Clone)]
+pub(crate) struct Node {
+    chain: watch::Receiver<Arc<Chain>>,
+    commands: mpsc::Sender<Request>,
+    clock: Clock,
+}
+
+/// Executes commands until every [`Node`] is gone.
+pub(crate) struct Writer {
+    chain: watch::Sender<Arc<Chain>>,
+    commands: mpsc::Receiver<Request>,
+    journal: Option<Journal>,
+    clock: Clock,
+}
+
+struct Request {
+    command: Command,
+    reply: oneshot::Sender<Result<Reply, Refusal>>,
+}
+
+/// `journal` is none for a chain that lives in memory only.
+pub(crate) fn node(chain: Chain, journal: Option<Journal>, clock: Clock) -> (Node, Writer) {
+    let (shown, chain) = watch::channel(Arc::new(chain));
+    let (sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
+    let node = Node { chain, commands: sender, clock: clock.clone() };
+    (node, Writer { chain: shown, commands, journal, clock })
+}
+
+impl Node {
+    /// The chain as it is now.
+    pub(crate) fn chain(&self) -> Arc<Chain> {
+        self.chain.borrow().clone()
+    }
+
+    /// Wakes at each new version of the chain.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Chain>> {
+        self.chain.clone()
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// Carries out a command; once this returns, its effects are durable.
+    pub(crate) async fn execute(&self, command: Command) -> Result<Reply, Refusal> {
+        let stopped = || Refusal::Stopped("it is shutting down".into());
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Request { command, reply }).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Writer {
+    pub(crate) fn run(mut self) {
+        while let Some(first) = self.commands.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MAX
+                && let Ok(next) = self.commands.try_recv()
+            {
+                batch.push(next);
+            }
+            self.execute(batch);
+        }
+    }
+
+    fn execute(&mut self, batch: Vec<Request>) {
+        let mut chain = Chain::clone(&self.chain.borrow());
+        let mut changes = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        for Request { command, reply } in batch {
+            let mut next = chain.clone();
+            let before = changes.len();
+            let answer = next.execute(command, (self.clock)(), &mut changes);
+            match answer {
+                Ok(_) => chain = next,
+                Err(_) => changes.truncate(before),
+            }
+            answers.push((reply, answer));
+        }
+        if let Err(stopped) = self.commit(chain, &changes) {
+            for (_, answer) in answers.iter_mut().filter(|(_, answer)| answer.is_ok()) {
+                *answer = Err(stopped.clone());
+            }
+        }
+        for (reply, answer) in answers {
+            // Whoever asked may have gone; what was done stays done.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn commit(&mut self, chain: Chain, changes: &[Change]) -> Result<(), Refusal> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.append(changes).map_err(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot write the journal");
+                let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+                Refusal::Stopped(format!("{error}{source}"))
+            })?;
+        }
+        self.chain.send_replace(Arc::new(chain));
+        Ok(())
+    }
+}

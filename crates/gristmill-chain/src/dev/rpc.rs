@@ -1,0 +1,153 @@
+//! The JSON-RPC methods, apart from how requests arrive. Each reads one version of the chain or sends one command.
+
+mod account;
+mod call;
+mod control;
+mod error;
+mod fee;
+mod history;
+mod log;
+mod params;
+mod view;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{node::Node, refusal::Refusal};
+
+pub(crate) use error::RpcError;
+pub(crate) use params::Params;
+
+/// Requests in one batch.
+pub const BATCH_MAX: usize = 1_000;
+
+/// The name and version that `web3_clientVersion` gives.
+const CLIENT_VERSION: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
+
+/// Answers one request or a batch. None if there is nothing to answer: all were notifications.
+pub(crate) async fn answer(node: &Node, body: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(body) {
+        Err(error) => Some(failure(Value::Null, &RpcError::parse(&error))),
+        Ok(Value::Array(requests)) if requests.is_empty() => {
+            Some(failure(Value::Null, &RpcError::invalid_request("empty batch")))
+        }
+        Ok(Value::Array(requests)) if requests.len() > BATCH_MAX => {
+            let text = format!("batch of {} requests, at most {BATCH_MAX} are taken", requests.len());
+            Some(failure(Value::Null, &RpcError::limit(text)))
+        }
+        Ok(Value::Array(requests)) => {
+            let mut answers = Vec::with_capacity(requests.len());
+            for request in requests {
+                answers.extend(answer_one(node, request).await);
+            }
+            (!answers.is_empty()).then_some(Value::Array(answers))
+        }
+        Ok(request) => answer_one(node, request).await,
+    }
+}
+
+async fn answer_one(node: &Node, request: Value) -> Option<Value> {
+    let request = match Request::parse(request) {
+        Ok(request) => request,
+        Err(error) => return Some(failure(Value::Null, &error)),
+    };
+    let answer = call(node, &request.method, Params::new(request.params)).await;
+    let id = request.id?;
+    Some(match answer {
+        Ok(result) => success(id, result),
+        Err(error) => failure(id, &error),
+    })
+}
+
+pub(crate) struct Request {
+    /// None for a notification.
+    pub(crate) id: Option<Value>,
+    pub(crate) method: String,
+    pub(crate) params: Value,
+}
+
+impl Request {
+    pub(crate) fn parse(request: Value) -> Result<Self, RpcError> {
+        let Value::Object(mut fields) = request else {
+            return Err(RpcError::invalid_request("a request is an object"));
+        };
+        let Some(Value::String(method)) = fields.remove("method") else {
+            return Err(RpcError::invalid_request("a request has a method"));
+        };
+        let params = fields.remove("params").unwrap_or(Value::Null);
+        Ok(Self { id: fields.remove("id"), method, params })
+    }
+}
+
+pub(crate) fn success(id: Value, result: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "result": result })
+}
+
+pub(crate) fn failure(id: Value, error: &RpcError) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "error": error })
+}
+
+/// All methods but the two that need a connection to push to.
+pub(crate) async fn call(node: &Node, method: &str, params: Params) -> Result<Value, RpcError> {
+    match method {
+        "web3_clientVersion" => json(CLIENT_VERSION),
+        "web3_sha3" => account::sha3(params),
+        "net_version" => json(node.chain().genesis.chain_id.to_string()),
+        "net_listening" => json(true),
+        "net_peerCount" => json("0x0"),
+        "eth_chainId" => quantity(node.chain().genesis.chain_id),
+        "eth_syncing" => json(false),
+        "eth_mining" => json(false),
+        "eth_hashrate" => json("0x0"),
+        // The node holds no keys: wallets sign. The prefunded accounts' keys are public.
+        "eth_accounts" => json(json!([])),
+        "eth_blockNumber" => quantity(node.chain().head().number()),
+
+        "eth_getBalance" => account::balance(node, params),
+        "eth_getTransactionCount" => account::transaction_count(node, params),
+        "eth_getCode" => account::code(node, params),
+        "eth_getStorageAt" => account::storage_at(node, params),
+
+        "eth_getBlockByNumber" => history::block_by_number(node, params),
+        "eth_getBlockByHash" => history::block_by_hash(node, params),
+        "eth_getHeaderByNumber" => history::header_by_number(node, params),
+        "eth_getHeaderByHash" => history::header_by_hash(node, params),
+        "eth_getBlockTransactionCountByNumber" => history::transaction_count_by_number(node, params),
+        "eth_getBlockTransactionCountByHash" => history::transaction_count_by_hash(node, params),
+        "eth_getUncleCountByBlockNumber" | "eth_getUncleCountByBlockHash" => json("0x0"),
+        "eth_getUncleByBlockNumberAndIndex" | "eth_getUncleByBlockHashAndIndex" => Ok(Value::Null),
+        "eth_getTransactionByHash" => history::transaction_by_hash(node, params),
+        "eth_getTransactionByBlockNumberAndIndex" => history::transaction_by_number_and_index(node, params),
+        "eth_getTransactionByBlockHashAndIndex" => history::transaction_by_hash_and_index(node, params),
+        "eth_getRawTransactionByHash" => history::raw_transaction_by_hash(node, params),
+        "eth_getTransactionReceipt" => history::receipt(node, params),
+        "eth_getBlockReceipts" => history::block_receipts(node, params),
+        "eth_getLogs" => log::logs(node, params),
+        "txpool_status" => history::pool_status(node),
+        "txpool_content" => history::pool_content(node),
+
+        "eth_call" => call::call(node, params).await,
+        "eth_estimateGas" => call::estimate_gas(node, params).await,
+        "eth_gasPrice" => fee::gas_price(node),
+        "eth_maxPriorityFeePerGas" => fee::tip(),
+        "eth_blobBaseFee" => quantity(1u64),
+        "eth_feeHistory" => fee::history(node, params),
+        "eth_sendRawTransaction" => call::send_raw_transaction(node, params).await,
+
+        _ => control::call(node, method, params).await,
+    }
+}
+
+fn json(value: impl Serialize) -> Result<Value, RpcError> {
+    serde_json::to_value(value).map_err(|error| RpcError::internal(&error))
+}
+
+fn quantity(value: impl Into<u128>) -> Result<Value, RpcError> {
+    Ok(Value::String(format!("{:#x}", value.into())))
+}
+
+impl From<Refusal> for RpcError {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(&refusal)
+    }
+}
