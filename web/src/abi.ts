@@ -9,6 +9,7 @@ const OFFER_STRUCT =
 export const tokenAbi = parseAbi([
   "function approveAndCall(address spender, uint256 amount, bytes data) returns (bool)",
   "function balanceOf(address account) view returns (uint256)",
+  "function transfer(address to, uint256 value) returns (bool)",
   "error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed)",
 ]);
 

@@ -7,6 +7,7 @@
  * are decided exactly.
  */
 import { bytesOf, concat, numberOf } from "../bytes";
+import { addressOf } from "./address";
 import { checksum, digitOf, VERSION_P2PKH } from "./base58";
 import { type Range, union } from "./ranges";
 
@@ -63,4 +64,12 @@ function hashesIn({ low, end }: Interval): Range[] {
 function withChecksum(hash: bigint): bigint {
   const payload = concat(Uint8Array.of(VERSION_P2PKH), bytesOf(hash, 20));
   return (hash << 32n) | numberOf(checksum(payload));
+}
+
+/** The longest beginning that all addresses of the ranges share: for orders whose pattern only the chain remembers. */
+export function prefixOfRanges(ranges: Range[]): string {
+  const edges = ranges.flatMap(({ lo, hi }) => [lo, hi]).map((hash) => addressOf(bytesOf(hash, 20)));
+  const [first = "", ...others] = edges;
+  const differs = [...first].findIndex((character, at) => others.some((other) => other[at] !== character));
+  return differs < 0 ? first : first.slice(0, differs);
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { addressOf } from "../../src/bitcoin/address";
 import { ALPHABET } from "../../src/bitcoin/base58";
 import { nearestTo, parsePattern, type Pattern } from "../../src/bitcoin/pattern";
-import { rangesOfPrefix } from "../../src/bitcoin/prefix";
+import { prefixOfRanges, rangesOfPrefix } from "../../src/bitcoin/prefix";
 import { contains, HASHES, type Range, union, widthOf } from "../../src/bitcoin/ranges";
 import { bytesOf, numberOf } from "../../src/bytes";
 import { random } from "./random";
@@ -90,6 +90,11 @@ describe("ranges", () => {
     expect(rangesOfPrefix("1".repeat(22))).toEqual([]);
     expect(rangesOfPrefix("1".repeat(60))).toEqual([]);
   });
+
+  it.each(["1LoVE", "1QLbz", "1RTest", "111", "12", "1", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"])(
+    "of %s tell their prefix",
+    (prefix) => expect(prefixOfRanges(rangesOfPrefix(prefix))).toBe(prefix),
+  );
 
   it("join when they touch or overlap", () => {
     expect(union([{ lo: 5n, hi: 9n }, { lo: 1n, hi: 4n }, { lo: 11n, hi: 12n }, { lo: 2n, hi: 3n }])).toEqual([
