@@ -1,0 +1,201 @@
+//! RIPEMD-160(SHA-256(key)) on several lanes, down to the one word that the range check needs.
+
+use super::{
+    filter::WordFilter,
+    lanes::{Coordinates, GROUP, WordLanes},
+};
+
+const SHA_INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+const SHA_ROUND: [u32; 64] = [
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98,
+    0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786,
+    0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8,
+    0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13,
+    0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819,
+    0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a,
+    0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
+    0xc67178f2,
+];
+
+/// The message block of a compressed key: prefix byte, x, padding, length 264 bits.
+#[inline(always)]
+fn key_block<W: WordLanes>(coordinates: &Coordinates, first: usize, odd: bool) -> [W; 16] {
+    let x: [W; 8] = std::array::from_fn(|word| W::load(&coordinates.0[word][first..first + W::LANES]));
+    let mut block = [W::splat(0); 16];
+    block[0] = x[0].shift_right::<8>().or(W::splat((2 + u32::from(odd)) << 24));
+    for word in 1..8 {
+        block[word] = x[word - 1].shift_left::<24>().or(x[word].shift_right::<8>());
+    }
+    block[8] = x[7].shift_left::<24>().or(W::splat(0x0080_0000));
+    block[15] = W::splat(33 * 8);
+    block
+}
+
+#[inline(always)]
+fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
+    let initial = SHA_INITIAL.map(W::splat);
+    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = initial;
+    macro_rules! round {
+        ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $t:expr) => {
+            let word = block[$t % 16];
+            let sum1 = $e.rotate_left::<26, 6>().xor3($e.rotate_left::<21, 11>(), $e.rotate_left::<7, 25>());
+            let first = $h.add(W::splat(SHA_ROUND[$t])).add(word).add($e.choose($f, $g)).add(sum1);
+            let sum0 = $a.rotate_left::<30, 2>().xor3($a.rotate_left::<19, 13>(), $a.rotate_left::<10, 22>());
+            $d = $d.add(first);
+            $h = first.add(sum0).add($a.majority($b, $c));
+        };
+    }
+    macro_rules! eight {
+        ($t:expr) => {
+            round!(a b c d e f g h, $t);
+            round!(h a b c d e f g, $t + 1);
+            round!(g h a b c d e f, $t + 2);
+            round!(f g h a b c d e, $t + 3);
+            round!(e f g h a b c d, $t + 4);
+            round!(d e f g h a b c, $t + 5);
+            round!(c d e f g h a b, $t + 6);
+            round!(b c d e f g h a, $t + 7);
+        };
+    }
+    macro_rules! extend {
+        ($($t:literal)*) => { $(
+            let far = block[($t + 1) % 16];
+            let near = block[($t + 14) % 16];
+            let sum0 = far.rotate_left::<25, 7>().xor3(far.rotate_left::<14, 18>(), far.shift_right::<3>());
+            let sum1 = near.rotate_left::<15, 17>().xor3(near.rotate_left::<13, 19>(), near.shift_right::<10>());
+            block[$t] = block[$t].add(sum0).add(block[($t + 9) % 16]).add(sum1);
+        )* };
+    }
+    eight!(0);
+    eight!(8);
+    extend!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    eight!(16);
+    eight!(24);
+    extend!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    eight!(32);
+    eight!(40);
+    extend!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    eight!(48);
+    eight!(56);
+    let [i0, i1, i2, i3, i4, i5, i6, i7] = initial;
+    [a.add(i0), b.add(i1), c.add(i2), d.add(i3), e.add(i4), f.add(i5), g.add(i6), h.add(i7)]
+}
+
+const RIPEMD_INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+
+/// RIPEMD-160 of a SHA-256 digest, given and returned as big-endian words.
+#[inline(always)]
+fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
+    let mut block = [W::splat(0); 16];
+    for (word, value) in digest.into_iter().enumerate() {
+        block[word] = value.swap_bytes();
+    }
+    block[8] = W::splat(0x80);
+    block[14] = W::splat(256);
+
+    let initial = RIPEMD_INITIAL.map(W::splat);
+    macro_rules! step {
+        ($function:ident, $constant:literal, $a:ident $b:ident $c:ident $d:ident $e:ident, $word:literal $bits:literal) => {
+            let mut sum = $a.add($function($b, $c, $d)).add(block[$word]);
+            if $constant != 0u32 {
+                sum = sum.add(W::splat($constant));
+            }
+            $a = sum.rotate_left::<$bits, { 32 - $bits }>().add($e);
+            $c = $c.rotate_left::<10, 22>();
+        };
+    }
+    // Five steps bring the variables back to their places; sixteen shift them by one.
+    macro_rules! round {
+        ($f:ident $k:literal, $a:ident $b:ident $c:ident $d:ident $e:ident,
+         $($w0:literal $s0:literal $w1:literal $s1:literal $w2:literal $s2:literal $w3:literal $s3:literal $w4:literal $s4:literal)*;
+         $w:literal $s:literal) => {
+            $(
+                step!($f, $k, $a $b $c $d $e, $w0 $s0);
+                step!($f, $k, $e $a $b $c $d, $w1 $s1);
+                step!($f, $k, $d $e $a $b $c, $w2 $s2);
+                step!($f, $k, $c $d $e $a $b, $w3 $s3);
+                step!($f, $k, $b $c $d $e $a, $w4 $s4);
+            )*
+            step!($f, $k, $a $b $c $d $e, $w $s);
+        };
+    }
+    let [mut a, mut b, mut c, mut d, mut e] = initial;
+    round!(f1 0x0000_0000, a b c d e, 0 11 1 14 2 15 3 12 4 5  5 8 6 7 7 9 8 11 9 13  10 14 11 15 12 6 13 7 14 9; 15 8);
+    round!(f2 0x5a82_7999, e a b c d, 7 7 4 6 13 8 1 13 10 11  6 9 15 7 3 15 12 7 0 12  9 15 5 9 2 11 14 7 11 13; 8 12);
+    round!(f3 0x6ed9_eba1, d e a b c, 3 11 10 13 14 6 4 7 9 14  15 9 8 13 1 15 2 14 7 8  0 13 6 6 13 5 11 12 5 7; 12 5);
+    round!(f4 0x8f1b_bcdc, c d e a b, 1 11 9 12 11 14 10 15 0 14  8 15 12 9 4 8 13 9 3 14  7 5 15 6 14 8 5 6 6 5; 2 12);
+    round!(f5 0xa953_fd4e, b c d e a, 4 9 0 15 5 5 9 11 7 6  12 8 2 13 10 12 14 5 1 12  3 13 8 14 11 11 6 8 15 5; 13 6);
+    let left = [a, b, c, d, e];
+
+    let [mut a, mut b, mut c, mut d, mut e] = initial;
+    round!(f5 0x50a2_8be6, a b c d e, 5 8 14 9 7 9 0 11 9 13  2 15 11 15 4 5 13 7 6 7  15 8 8 11 1 14 10 14 3 12; 12 6);
+    round!(f4 0x5c4d_d124, e a b c d, 6 9 11 13 3 15 7 7 0 12  13 8 5 9 10 11 14 7 15 7  8 12 12 7 4 6 9 15 1 13; 2 11);
+    round!(f3 0x6d70_3ef3, d e a b c, 15 9 5 7 1 15 3 11 7 8  14 6 6 6 9 14 11 12 8 13  12 5 2 14 10 13 0 13 4 7; 13 5);
+    round!(f2 0x7a6d_76e9, c d e a b, 8 15 6 5 4 8 1 11 3 14  11 14 15 6 0 14 5 6 12 9  2 12 13 9 9 12 7 5 10 15; 14 8);
+    round!(f1 0x0000_0000, b c d e a, 12 8 15 5 10 12 4 9 1 12  5 5 8 14 7 6 6 8 2 13  13 6 14 5 0 15 3 13 9 11; 11 11);
+    let right = [a, b, c, d, e];
+
+    // After 80 steps the variables sit where they started.
+    let sum =
+        |initial: usize, l: usize, r: usize| W::splat(RIPEMD_INITIAL[initial]).add(left[l]).add(right[r]).swap_bytes();
+    [sum(1, 2, 3), sum(2, 3, 4), sum(3, 4, 0), sum(4, 0, 1), sum(0, 1, 2)]
+}
+
+#[inline(always)]
+fn f1<W: WordLanes>(x: W, y: W, z: W) -> W {
+    x.xor3(y, z)
+}
+#[inline(always)]
+fn f2<W: WordLanes>(x: W, y: W, z: W) -> W {
+    x.choose(y, z)
+}
+#[inline(always)]
+fn f3<W: WordLanes>(x: W, y: W, z: W) -> W {
+    x.or_not_xor(y, z)
+}
+#[inline(always)]
+fn f4<W: WordLanes>(x: W, y: W, z: W) -> W {
+    z.choose(x, y)
+}
+#[inline(always)]
+fn f5<W: WordLanes>(x: W, y: W, z: W) -> W {
+    y.or_not_xor(z, x)
+}
+
+/// The first word of each key's hash, tested against the filter.
+#[inline(always)]
+pub(crate) fn key_hashes<W: WordLanes>(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
+    let mut accepted = 0;
+    for first in (0..GROUP).step_by(W::LANES) {
+        let digest = sha256(key_block::<W>(coordinates, first, odd));
+        accepted |= ripemd160(digest)[0].accepted_by(filter) << first;
+    }
+    accepted
+}
+
+/// The same for the P2SH script hash of the key's witness program.
+#[inline(always)]
+pub(crate) fn wrapped_key_hashes<W: WordLanes>(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
+    let mut accepted = 0;
+    for first in (0..GROUP).step_by(W::LANES) {
+        let key_hash = ripemd160(sha256(key_block::<W>(coordinates, first, odd)));
+        let script_hash = ripemd160(sha256(script_block(key_hash)));
+        accepted |= script_hash[0].accepted_by(filter) << first;
+    }
+    accepted
+}
+
+/// `00 14 ‖ key hash`, padded: 22 bytes.
+#[inline(always)]
+fn script_block<W: WordLanes>(hash: [W; 5]) -> [W; 16] {
+    let mut block = [W::splat(0); 16];
+    block[0] = W::splat(0x0014_0000).or(hash[0].shift_right::<16>());
+    for word in 1..5 {
+        block[word] = hash[word - 1].shift_left::<16>().or(hash[word].shift_right::<16>());
+    }
+    block[5] = hash[4].shift_left::<16>().or(W::splat(0x8000));
+    block[15] = W::splat(22 * 8);
+    block
+}

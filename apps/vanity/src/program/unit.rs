@@ -1,0 +1,184 @@
+//! One slice of an order, as a grid's worker runs it: arguments in, 93 bytes out, progress on a channel.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use vanity::{
+    AddressKind, Order, Params, Ranges, Solution,
+    kernel::Backend,
+    threads::search_on_threads,
+    unit::{Search, Slice},
+};
+
+use super::{bad_argument, print};
+
+/// The environment variable that names the channel's file descriptor.
+const CHANNEL_VARIABLE: &str = "GRISTMILL_CHANNEL_FD";
+const PROGRESS_PERIOD: Duration = Duration::from_millis(500);
+
+#[derive(Args)]
+pub(super) struct UnitArguments {
+    /// The order's parameters: public key and ranges
+    #[arg(long, value_name = "HEX")]
+    params: String,
+    /// The order's id
+    #[arg(long, value_name = "HEX32")]
+    order: String,
+    /// The worker's address, to which everything found is bound
+    #[arg(long, value_name = "0xADDRESS")]
+    worker: String,
+    /// First index of the slice
+    #[arg(long, value_name = "U64", required_unless_present = "unit", conflicts_with = "unit")]
+    start: Option<u64>,
+    /// Number of the slice: it starts at UNIT × LENGTH
+    #[arg(long, value_name = "U")]
+    unit: Option<u64>,
+    /// Indices to search; each is six candidates
+    #[arg(long, value_name = "U64")]
+    length: u64,
+    /// Threads; all of the machine's if not given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Where the result goes if there is one
+    #[arg(long, value_name = "FILE", default_value = "/out/result")]
+    out: PathBuf,
+    /// Use this back end instead of the fastest
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+}
+
+pub(super) fn run(arguments: &UnitArguments) -> Result<()> {
+    let params = Params::decode(&bytes("--params", &arguments.params)?)
+        .map_err(|error| bad_argument(format!("--params is refused: {error}")))?;
+    let order =
+        Order { id: fixed_bytes("--order", &arguments.order)?, worker: fixed_bytes("--worker", &arguments.worker)? };
+    let slice = slice_of(arguments)?;
+    let search = Search {
+        public_key: *params.public_key(),
+        base: order.base(),
+        kind: AddressKind::P2pkh,
+        targets: params.ranges().clone(),
+        shares: Ranges::default(),
+        backend: backend(arguments.backend.as_deref())?,
+    };
+    let mut channel = Channel::open();
+    let report = search_on_threads(&search, slice, thread_count(arguments.threads), |step| {
+        channel.add(6 * step.points);
+        if step.hits.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    channel.send();
+    let solutions = report.hits.iter().filter_map(|hit| Solution::new(&params, &order, hit.index, hit.image));
+    // Checked with other arithmetic before it leaves the machine.
+    let Some(solution) = solutions.into_iter().find(|solution| solution.check(&params, &order.id).is_ok()) else {
+        anyhow::ensure!(
+            report.hits.is_empty(),
+            "the search found an offset that does not verify: a bug or bad hardware"
+        );
+        return Ok(());
+    };
+    fs::write(&arguments.out, solution.encode())
+        .with_context(|| format!("cannot write the result to {}", arguments.out.display()))
+}
+
+fn slice_of(arguments: &UnitArguments) -> Result<Slice> {
+    let start = match (arguments.start, arguments.unit) {
+        (Some(start), _) => Some(start),
+        (None, unit) => unit.unwrap_or_default().checked_mul(arguments.length),
+    };
+    start
+        .and_then(|start| Slice::new(start, arguments.length))
+        .ok_or_else(|| bad_argument("the slice has indices above 64 bits"))
+}
+
+pub(super) fn backend(name: Option<&str>) -> Result<Backend> {
+    let Some(name) = name else { return Ok(Backend::best()) };
+    let known = Backend::from_name(name).filter(|backend| backend.is_available());
+    known.ok_or_else(|| {
+        let names: Vec<_> = Backend::ALL.iter().filter(|one| one.is_available()).map(|one| one.name()).collect();
+        bad_argument(format!("this machine has no back end {name:?}; it has {}", names.join(", ")))
+    })
+}
+
+pub(super) fn thread_count(wanted: Option<usize>) -> usize {
+    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    wanted.filter(|&threads| threads > 0).unwrap_or_else(available)
+}
+
+pub(super) fn bytes(name: &str, text: &str) -> Result<Vec<u8>> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    hex::decode(digits).map_err(|error| bad_argument(format!("{name} is not hex: {error}")))
+}
+
+pub(super) fn fixed_bytes<const LENGTH: usize>(name: &str, text: &str) -> Result<[u8; LENGTH]> {
+    let bytes = bytes(name, text)?;
+    bytes
+        .try_into()
+        .map_err(|bytes: Vec<u8>| bad_argument(format!("{name} has {} bytes instead of {LENGTH}", bytes.len())))
+}
+
+/// JSON lines for whoever started us; a reader that went away does not stop the search.
+struct Channel {
+    file: Option<File>,
+    done: u64,
+    sent: Instant,
+}
+
+impl Channel {
+    fn open() -> Self {
+        let number = std::env::var(CHANNEL_VARIABLE).ok().and_then(|text| text.parse().ok());
+        let file = number.and_then(channel_file);
+        Self { file, done: 0, sent: Instant::now() }
+    }
+
+    fn add(&mut self, candidates: u64) {
+        self.done += candidates;
+        if self.sent.elapsed() >= PROGRESS_PERIOD {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        self.sent = Instant::now();
+        let line = format!("{{\"type\":\"progress\",\"done\":{}}}\n", self.done);
+        if let Some(file) = &mut self.file
+            && file.write_all(line.as_bytes()).is_err()
+        {
+            self.file = None;
+        }
+    }
+}
+
+/// Takes over an inherited descriptor. Opening `/dev/fd/N` would need `/proc`, which a sandbox may not have.
+#[cfg(unix)]
+fn channel_file(number: i32) -> Option<File> {
+    if number < 3 {
+        print::note(&format!("{CHANNEL_VARIABLE} is {number}: not a channel, ignored"));
+        return None;
+    }
+    inherited::file(number)
+}
+
+#[cfg(not(unix))]
+fn channel_file(_: i32) -> Option<File> {
+    None
+}
+
+#[cfg(unix)]
+mod inherited {
+    #![expect(unsafe_code, reason = "an inherited descriptor is a number; only its opener can vouch for it")]
+
+    use std::{fs::File, os::fd::FromRawFd};
+
+    pub(super) fn file(number: i32) -> Option<File> {
+        // SAFETY: whoever set the variable gives this descriptor to us alone; nothing else in this program owns it, as
+        // std opens none before `main` but 0 to 2. A number that is not open makes each write fail with EBADF.
+        Some(unsafe { File::from_raw_fd(number) })
+    }
+}

@@ -1,0 +1,74 @@
+//! One slice on several threads.
+
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use crate::unit::{Report, Search, Slice, Step, search};
+
+/// Points a thread takes at a time: long enough that finding its first centre costs a thousandth, short enough that
+/// the threads end together.
+const PIECE_POINTS: u64 = 1 << 18;
+
+/// Searches a slice on `threads` threads; `on_step` is called by all of them, one at a time.
+///
+/// Without a break the report equals that of [`search`]. After one, `points` counts what was checked, which need not
+/// be the beginning of the slice.
+pub fn search_on_threads(
+    job: &Search,
+    slice: Slice,
+    threads: usize,
+    on_step: impl FnMut(&Step<'_>) -> ControlFlow<()> + Send,
+) -> Report {
+    let taken = AtomicU64::new(0);
+    let stopped = AtomicBool::new(false);
+    let on_step = Mutex::new(on_step);
+    let step = |step: &Step<'_>| {
+        let flow = on_step.lock().unwrap_or_else(std::sync::PoisonError::into_inner)(step);
+        if flow.is_break() {
+            // Only a hint to the others; what they found travels through their join handles.
+            stopped.store(true, Ordering::Relaxed);
+        }
+        if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { flow }
+    };
+    let work = || {
+        let mut whole = Report::default();
+        while !stopped.load(Ordering::Relaxed) {
+            let Some(piece) = take_piece(&taken, slice) else { break };
+            let report = search(job, piece, step);
+            whole.points += report.points;
+            whole.hits.extend(report.hits);
+            whole.shares.extend(report.shares);
+        }
+        whole
+    };
+    let reports: Vec<Report> = thread::scope(|scope| {
+        let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        handles.into_iter().map(|handle| handle.join().expect("a search does not panic")).chain([own]).collect()
+    });
+    merge(reports)
+}
+
+fn take_piece(taken: &AtomicU64, slice: Slice) -> Option<Slice> {
+    let take = |done: u64| (done < slice.length).then(|| done.saturating_add(PIECE_POINTS).min(slice.length));
+    let from = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+    Some(Slice { start: slice.start + from, length: PIECE_POINTS.min(slice.length - from) })
+}
+
+fn merge(reports: Vec<Report>) -> Report {
+    let mut whole = Report::default();
+    for report in reports {
+        whole.points += report.points;
+        whole.hits.extend(report.hits);
+        whole.shares.extend(report.shares);
+    }
+    whole.hits.sort_unstable();
+    whole.shares.sort_unstable();
+    whole
+}
