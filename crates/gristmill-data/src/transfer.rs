@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::fs::File;
 
 use futures_util::StreamExt;
 use gristmill_proto::digest::Digest;
@@ -49,21 +49,21 @@ pub async fn fetch(
     Ok(incoming.finish()?)
 }
 
-/// Sends a file as the blob `digest` to `{base}/api/blobs/{digest}`.
+/// Sends `size` bytes of a file as the blob `digest` to `{base}/api/blobs/{digest}`.
 pub async fn upload(
     client: &Client,
     base: &str,
     token: &str,
     digest: Digest,
-    file: &Path,
+    size: u64,
+    file: File,
 ) -> Result<(), TransferError> {
     let url = blob_url(base, digest);
-    let opened = tokio::fs::File::open(file).await;
-    let file = opened.map_err(|source| StoreError::Io { doing: "cannot open", path: file.to_owned(), source })?;
     let response = client
         .put(&url)
         .bearer_auth(token)
-        .body(file)
+        .header(header::CONTENT_LENGTH, size)
+        .body(tokio::fs::File::from_std(file))
         .send()
         .await
         .map_err(|source| TransferError::Unreachable { digest, url: url.clone(), source })?;

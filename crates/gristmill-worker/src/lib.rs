@@ -1,1 +1,13 @@
-//! (to be written)
+//! The worker: takes leases from a pool, runs strangers' programs in a sandbox, returns signed outcomes.
+//!
+//! [`Worker`] is the role. Below it, `session` talks with the pool, `attempts` takes one lease from fetching to outcome,
+//! [`process`] runs a program and [`sandbox`] holds it.
+
+mod apps;
+mod attempts;
+pub mod process;
+mod role;
+pub mod sandbox;
+mod session;
+
+pub use role::{Config, Worker, WorkerError};

@@ -1,0 +1,105 @@
+//! Apps on this worker: fetched by digest from the pool, unpacked once, checked before each run.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use gristmill_data::{BlobStore, TransferError, fetch};
+use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runtime, Target};
+use gristmill_proto::digest::Digest;
+use gristmill_proto::job::JobSpec;
+use reqwest::Client;
+
+/// Longest app file or input a worker takes.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Store(#[from] gristmill_data::StoreError),
+    #[error("app {app}: {source}")]
+    Manifest { app: Digest, source: ManifestError },
+    #[error("app {app} has no target for {os} {arch} that this worker can run")]
+    NoTarget { app: Digest, os: &'static str, arch: &'static str },
+    #[error("cannot unpack app {app} to {}: {source}", path.display())]
+    Unpack { app: Digest, path: PathBuf, source: io::Error },
+}
+
+/// An app ready to run.
+pub(crate) struct PreparedApp {
+    pub(crate) dir: PathBuf,
+    pub(crate) entry: String,
+}
+
+pub(crate) struct AppCache {
+    blobs: BlobStore,
+    dir: PathBuf,
+    client: Client,
+    pool_url: String,
+}
+
+impl AppCache {
+    pub(crate) fn new(blobs: BlobStore, dir: PathBuf, client: Client, pool_url: String) -> Self {
+        Self { blobs, dir, client, pool_url }
+    }
+
+    pub(crate) async fn prepare(&self, app: Digest) -> Result<PreparedApp, AppError> {
+        self.fetch(app, MANIFEST_BYTES_MAX as u64).await?;
+        let bytes = self.blobs.read(app, MANIFEST_BYTES_MAX as u64)?;
+        let manifest = AppManifest::from_json(&bytes).map_err(|source| AppError::Manifest { app, source })?;
+        let target = manifest.targets.into_iter().find(runs_here).ok_or(AppError::NoTarget {
+            app,
+            os: std::env::consts::OS,
+            arch: std::env::consts::ARCH,
+        })?;
+        let dir = self.dir.join(app.to_string());
+        for file in &target.files {
+            let path = dir.join(&file.path);
+            // Checked before each run: neither a disk that rots nor an earlier app must change what runs.
+            if digest_of(&path).is_ok_and(|digest| digest == file.digest) {
+                continue;
+            }
+            self.fetch(file.digest, file.size.min(FILE_BYTES_MAX)).await?;
+            let blob = self.blobs.verified_path(file.digest)?;
+            unpack(&blob, &path, file.executable)
+                .map_err(|source| AppError::Unpack { app, path: path.clone(), source })?;
+        }
+        Ok(PreparedApp { dir, entry: target.entry })
+    }
+
+    /// The job's inputs: where the app finds each below `/in`, and where it lies here.
+    pub(crate) async fn inputs(&self, job: &JobSpec) -> Result<Vec<(String, PathBuf)>, AppError> {
+        let mut inputs = Vec::with_capacity(job.inputs.len());
+        for input in &job.inputs {
+            self.fetch(input.digest, FILE_BYTES_MAX).await?;
+            inputs.push((input.path.clone(), self.blobs.verified_path(input.digest)?));
+        }
+        Ok(inputs)
+    }
+
+    async fn fetch(&self, digest: Digest, size_max: u64) -> Result<(), TransferError> {
+        fetch(&self.client, &self.pool_url, &self.blobs, digest, size_max).await
+    }
+}
+
+fn runs_here(target: &Target) -> bool {
+    target.runtime == Runtime::Process && target.os == std::env::consts::OS && target.arch == std::env::consts::ARCH
+}
+
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+/// Copies rather than links: the app's file has its own mode, and the blob stays as it is whatever happens to it.
+fn unpack(blob: &Path, path: &Path, executable: bool) -> io::Result<()> {
+    fs::create_dir_all(path.parent().expect("a file of an app lies in the app's folder"))?;
+    let fresh = path.with_extension("fresh");
+    fs::copy(blob, &fresh)?;
+    fs::set_permissions(&fresh, Permissions::from_mode(if executable { 0o555 } else { 0o444 }))?;
+    fs::rename(&fresh, path)
+}

@@ -1,0 +1,129 @@
+//! One attempt from lease to outcome: fetch what it needs, run it, hand in what it left.
+
+use std::fs::File;
+use std::io;
+
+use gristmill_data::{TransferError, upload};
+use gristmill_proto::app::is_plain_path;
+use gristmill_proto::digest::Digest;
+use gristmill_proto::id::WorkerId;
+use gristmill_proto::message::Lease;
+use gristmill_proto::outcome::{Outcome, OutputFile};
+use reqwest::Client;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::apps::{AppCache, AppError};
+use crate::process::{self, Attempt, Finished, RunError};
+use crate::sandbox::Sandbox;
+use crate::session::Event;
+
+pub(crate) struct Attempts {
+    pub(crate) worker: WorkerId,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) apps: AppCache,
+    pub(crate) client: Client,
+    pub(crate) pool_url: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("output {path}: {source}")]
+    Output { path: String, source: io::Error },
+    #[error("output {path}: {source}")]
+    Upload { path: String, source: TransferError },
+}
+
+impl Attempts {
+    pub(crate) async fn run(
+        &self,
+        lease: &Lease,
+        upload_token: &str,
+        events: &mpsc::UnboundedSender<Event>,
+        cancel: CancellationToken,
+    ) -> Outcome {
+        let attempt = self.attempt(lease, upload_token, events, cancel.clone());
+        let ended = tokio::select! {
+            ended = attempt => ended,
+            // Fetching and handing in stop at once; the sandbox itself is told, and waited for, inside.
+            () = async { cancel.cancelled().await; tokio::time::sleep(CANCEL_PATIENCE).await } => {
+                return Outcome::not_run("cancelled");
+            }
+        };
+        ended.unwrap_or_else(|error| {
+            let reason = sources(&error);
+            warn!(lease = %lease.lease, reason, "attempt could not be run");
+            Outcome::not_run(reason)
+        })
+    }
+
+    async fn attempt(
+        &self,
+        lease: &Lease,
+        upload_token: &str,
+        events: &mpsc::UnboundedSender<Event>,
+        cancel: CancellationToken,
+    ) -> Result<Outcome, AttemptError> {
+        let app = self.apps.prepare(lease.job.app).await?;
+        let inputs = self.apps.inputs(&lease.job).await?;
+        let attempt = Attempt {
+            job: &lease.job,
+            task: lease.task,
+            lease: lease.lease,
+            worker: self.worker,
+            app_dir: &app.dir,
+            entry: &app.entry,
+            inputs: &inputs,
+        };
+        let progress = |done| drop(events.send(Event::Progress(lease.lease, done)));
+        let finished = process::run(&self.sandbox, &attempt, progress, cancel).await?;
+        let files = self.hand_in(&finished, upload_token).await?;
+        let Finished { exit, answer, stdout, stderr, usage, .. } = finished;
+        Ok(Outcome { exit, answer, files, stdout, stderr, usage })
+    }
+
+    /// Uploads the output files. Their names and sizes were the app's to choose, so they are checked as anyone's.
+    async fn hand_in(&self, finished: &Finished, upload_token: &str) -> Result<Vec<OutputFile>, AttemptError> {
+        let mut files = Vec::with_capacity(finished.files.len());
+        for listed in finished.files.iter().filter(|file| is_plain_path(&file.path)) {
+            let path = || listed.path.clone();
+            let failed = |source| AttemptError::Output { path: path(), source };
+            let mut file = finished.out.open(&listed.path).map_err(failed)?;
+            let (digest, size) = measure(&mut file).map_err(failed)?;
+            upload(&self.client, &self.pool_url, upload_token, digest, size, file)
+                .await
+                .map_err(|source| AttemptError::Upload { path: path(), source })?;
+            files.push(OutputFile { path: path(), digest, size });
+        }
+        Ok(files)
+    }
+}
+
+/// A cancelled attempt has this long to be gone; the sandbox kills within milliseconds.
+const CANCEL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let size = io::copy(file, &mut hasher)?;
+    io::Seek::rewind(file)?;
+    Ok((Digest(*hasher.finalize().as_bytes()), size))
+}
+
+/// The whole chain of causes, for the one line that the pool and the job's owner will see.
+fn sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let said = source.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = source.source();
+    }
+    text
+}

@@ -1,0 +1,199 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill_data::BlobStore;
+use gristmill_proto::app::Runtime;
+use gristmill_proto::id::WorkerId;
+use gristmill_proto::key::WorkerKey;
+use gristmill_proto::message::WorkerOffer;
+use reqwest::Client;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::apps::AppCache;
+use crate::attempts::Attempts;
+use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::session::{Session, SessionError};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The pool's one origin: `https://pool.example`.
+    pub pool_url: String,
+    pub data_dir: PathBuf,
+    /// A name for people.
+    pub name: String,
+    /// Attempts run at once.
+    pub slots: u32,
+    pub memory_bytes: u64,
+    pub sandbox: sandbox::Config,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("cannot use the folder {}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("another worker uses the folder {}", path.display())]
+    InUse { path: PathBuf },
+    #[error("{} is no worker key: expected 64 hexadecimal digits", path.display())]
+    Key { path: PathBuf },
+    #[error("the pool's address must begin with http:// or https://, not `{0}`")]
+    Url(String),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Blobs(#[from] gristmill_data::StoreError),
+}
+
+/// Pauses between tries to reach a pool: doubled from the first to the last, each cut short by chance so that a
+/// thousand workers do not come back in the same instant.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A connection that lasted so long was a good one: the next failure starts with short pauses again.
+const GOOD_CONNECTION: Duration = Duration::from_secs(60);
+
+/// A worker that has its key, its folder and a sandbox that was tried.
+pub struct Worker {
+    session: Session,
+    _folder: File,
+}
+
+impl Worker {
+    pub async fn open(config: Config) -> Result<Self, WorkerError> {
+        let folder = lock_folder(&config.data_dir)?;
+        let key = load_key(&config.data_dir.join("key"))?;
+        let pool_url = config.pool_url.trim_end_matches('/').to_owned();
+        let socket_url = socket_url(&pool_url)?;
+        let sandbox = Sandbox::open(config.sandbox).await?;
+        let client = Client::new();
+        let blobs = BlobStore::open(&config.data_dir)?;
+        let apps = AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone());
+        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, client, pool_url });
+        let offer = WorkerOffer {
+            name: config.name,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            runtimes: vec![Runtime::Process],
+            slots: config.slots,
+            memory_bytes: config.memory_bytes,
+        };
+        Ok(Self { session: Session::new(key, offer, socket_url, attempts), _folder: folder })
+    }
+
+    pub fn id(&self) -> WorkerId {
+        self.session.id()
+    }
+
+    /// Works for the pool until told to stop; then nothing of any attempt is left.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut pause = RETRY_FIRST;
+        while !shutdown.is_cancelled() {
+            let started = tokio::time::Instant::now();
+            let Err(error) = self.session.connected(&shutdown).await else { break };
+            match error {
+                SessionError::Lost(_) => info!(%error, "trying again"),
+                SessionError::Unreachable(_) | SessionError::Refused(_) | SessionError::Protocol(_) => {
+                    warn!(%error, "trying again");
+                }
+            }
+            if started.elapsed() > GOOD_CONNECTION {
+                pause = RETRY_FIRST;
+            }
+            let wait = tokio::time::sleep(pause.mul_f64(0.5 + fraction() / 2.0));
+            tokio::select! {
+                () = wait => {}
+                () = self.session.offline() => {}
+                () = shutdown.cancelled() => {}
+            }
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+        self.session.stop().await;
+        info!("worker stopped");
+    }
+}
+
+/// Somewhere from 0 to 1.
+fn fraction() -> f64 {
+    let mut byte = [0];
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
+fn socket_url(pool_url: &str) -> Result<String, WorkerError> {
+    let rest = pool_url
+        .strip_prefix("http")
+        .filter(|rest| rest.starts_with("://") || rest.starts_with("s://"))
+        .ok_or_else(|| WorkerError::Url(pool_url.to_owned()))?;
+    Ok(format!("ws{rest}/api/worker"))
+}
+
+fn lock_folder(dir: &Path) -> Result<File, WorkerError> {
+    let folder = |source| WorkerError::Folder { path: dir.to_owned(), source };
+    fs::create_dir_all(dir).map_err(folder)?;
+    let file = File::create(dir.join("lock")).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(WorkerError::InUse { path: dir.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(folder(error)),
+    }
+}
+
+/// The worker's key; made at its first start, readable by its owner only.
+fn load_key(path: &Path) -> Result<WorkerKey, WorkerError> {
+    let folder = |source| WorkerError::Folder { path: path.to_owned(), source };
+    let invalid = || WorkerError::Key { path: path.to_owned() };
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| invalid())?;
+            WorkerKey::from_bytes(&bytes).map_err(|_| invalid())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (key, bytes) = random_key();
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(folder)?;
+            file.write_all(hex::encode(bytes).as_bytes()).and_then(|()| file.sync_all()).map_err(folder)?;
+            Ok(key)
+        }
+        Err(error) => Err(folder(error)),
+    }
+}
+
+fn random_key() -> (WorkerKey, [u8; 32]) {
+    loop {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        // All but one in 2^128 are keys.
+        if let Ok(key) = WorkerKey::from_bytes(&bytes) {
+            return (key, bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_at_the_pools_origin() {
+        assert_eq!(socket_url("http://127.0.0.1:7117").unwrap(), "ws://127.0.0.1:7117/api/worker");
+        assert_eq!(socket_url("https://pool.example").unwrap(), "wss://pool.example/api/worker");
+        assert!(matches!(socket_url("ftp://pool.example"), Err(WorkerError::Url(_))));
+        assert!(matches!(socket_url("httpx://pool.example"), Err(WorkerError::Url(_))));
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_only_its_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let first = load_key(&path).unwrap().id();
+        assert_eq!(load_key(&path).unwrap().id(), first);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "abc").unwrap();
+        assert!(matches!(load_key(&path), Err(WorkerError::Key { .. })));
+    }
+}
