@@ -184,6 +184,7 @@ export interface OrderOfRequester {
   id: Hex;
   tx: Hex;
   block: bigint;
+  requester: Address;
   price: bigint;
   params: Hex;
 }
@@ -195,6 +196,7 @@ export async function readOrdersOf(node: Node, info: ChainInfo, requester: Addre
     id: args.order,
     tx: transactionHash,
     block: blockNumber,
+    requester: args.requester,
     price: args.price,
     params: args.params,
   }));

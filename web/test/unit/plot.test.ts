@@ -49,7 +49,7 @@ describe("plot", () => {
   it("says the same in a sentence", () => {
     const words = inOneSentence(plotModel(1e6, steady(10, 1e4), 1e4, false), false).replaceAll("\u00a0", " ");
     expect(words).toBe(
-      "After 10 s the chance of having found one is 9.5 %. At the present rate it reaches 50 % after 1 min 9 s and 95 % after 4 min 59 s.",
+      "After 10 s the chance of having found one is 9.5 %. At the present rate it reaches 50 % after 1 min 9 s and 95 % after 5 min.",
     );
   });
 });
