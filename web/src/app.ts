@@ -137,15 +137,22 @@ function untilNext(ms: number): Promise<void> {
   });
 }
 
-/** Candidates per second that this pool does, or did for the last search that took long enough to tell. */
+const RECENT_JOBS = 10;
+
+/**
+ * Candidates per second that this pool does, or did lately. What a finished search tells is too low, since it counts
+ * the waiting too, and most so for a short one: the best of a few is the nearest to the truth.
+ */
 export function knownRate(): number | null {
   const running = app.jobs.reduce((sum, job) => sum + (job.state === "running" ? job.progress.rate_per_s : 0), 0);
   if (running > 0) return running;
-  const rates = app.jobs
-    .filter((job) => isFinal(job.state) && job.finished_at_ms !== null && job.progress.done > 0)
-    .sort((a, b) => b.id - a.id)
-    .map((job) => (job.progress.done * 1000) / Math.max(1, (job.finished_at_ms ?? 0) - job.created_at_ms));
-  return rates[0] ?? null;
+  const recent = app.jobs.toSorted((a, b) => b.id - a.id).slice(0, RECENT_JOBS);
+  return Math.max(0, ...recent.map(rateOfFinished)) || null;
+}
+
+function rateOfFinished({ state, progress, created_at_ms, finished_at_ms }: Job): number {
+  if (!isFinal(state) || finished_at_ms === null) return 0;
+  return (progress.done * 1000) / Math.max(1, finished_at_ms - created_at_ms);
 }
 
 // The pattern and its price

@@ -15,7 +15,7 @@ export interface PlotModel {
   ticks: number[];
   /** What has happened, as (seconds, chance). */
   past: Point[];
-  /** What is to be expected at the present rate; empty once it is over. */
+  /** What is to be expected at the present rate, or what could have been; empty while the rate is unknown. */
   future: Point[];
   now: Point;
   /** When the chance reaches 50 % and 95 %, if the rate stays; absent when that is beyond the edge or the rate unknown. */
@@ -29,18 +29,18 @@ export interface Point {
 
 const CURVE_POINTS = 64;
 const SPAN_CHANCE = 0.97;
+const SPAN_MIN = 0.5;
 
-export function plotModel(difficulty: number, samples: Sample[], rate: number, over: boolean): PlotModel {
+export function plotModel(difficulty: number, samples: Sample[], rate: number): PlotModel {
   const last = samples.at(-1) ?? { at: 0, done: 0 };
   const chanceOf = ({ at, done }: Sample): Point => ({ at, chance: chanceFound(difficulty, done) });
   const reach = (chance: number) => last.at + Math.max(0, candidatesFor(difficulty, chance) - last.done) / rate;
 
   const known = rate > 0;
-  const wanted = over || !known ? last.at * 1.05 : Math.max(reach(SPAN_CHANCE), last.at * 1.15);
-  const span = Math.max(wanted, 1);
-  const future = over || !known ? [] : evenly(last.at, span).map((at) => chanceOf({ at, done: last.done + (at - last.at) * rate }));
+  const span = Math.max(known ? reach(SPAN_CHANCE) : 0, last.at * 1.15, SPAN_MIN);
+  const future = !known ? [] : evenly(last.at, span).map((at) => chanceOf({ at, done: last.done + (at - last.at) * rate }));
   const marks = [0.5, 0.95].flatMap((chance) => {
-    const at = timeOf(chance, difficulty, samples) ?? (known && !over ? reach(chance) : Number.POSITIVE_INFINITY);
+    const at = timeOf(chance, difficulty, samples) ?? (known ? reach(chance) : Number.POSITIVE_INFINITY);
     return at <= span ? [{ chance, at }] : [];
   });
   return { span, ticks: ticksUpTo(span), past: samples.map(chanceOf), future, now: chanceOf(last), marks };
@@ -61,7 +61,7 @@ function evenly(from: number, to: number): number[] {
   return Array.from({ length: CURVE_POINTS + 1 }, (_, index) => from + ((to - from) * index) / CURVE_POINTS);
 }
 
-const STEPS = [0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
 const TICKS_MAX = 6;
 
 /** Times that a clock has: seconds, quarters of a minute or an hour, days. */
@@ -73,6 +73,10 @@ export function ticksUpTo(span: number): number[] {
   return Array.from({ length: Math.floor(span / step + 1e-9) + 1 }, (_, index) => index * (step as number));
 }
 
+export function tickLabel(at: number): string {
+  return at > 0 && at < 10 ? `${Math.round(at * 10) / 10}\u00a0s` : duration(at);
+}
+
 /** Keeps a long search's samples few: drops the one that says least. */
 export function thin(samples: Sample[], most: number): Sample[] {
   if (samples.length <= most) return samples;
@@ -81,7 +85,7 @@ export function thin(samples: Sample[], most: number): Sample[] {
 
 export function inOneSentence(model: PlotModel, over: boolean): string {
   const done = Math.round(model.now.chance * 1000) / 1000;
-  if (over) return `It took ${duration(model.now.at)}; ${percent(done)} of such searches are over by then.`;
+  if (over) return `It took ${duration(model.now.at)}. By then ${percent(done)} of such searches are over.`;
   const marks = model.marks
     .filter(({ at }) => at > model.now.at)
     .map(({ chance, at }) => `${percent(chance)} after ${duration(at)}`);

@@ -1,6 +1,6 @@
 /** Draws the plot as SVG at the size it is shown, so that its letters keep their size on a phone. */
-import { duration, percent } from "../format";
-import type { PlotModel, Point } from "../plot";
+import { percent } from "../format";
+import { type PlotModel, type Point, tickLabel } from "../plot";
 import { svg } from "./dom";
 
 const HEIGHT = 240;
@@ -19,7 +19,7 @@ export function drawPlot(model: PlotModel, width: number, over: boolean): SVGSVG
     svg("text", { class: "label", x: EDGE.left - 8, y: y(chance) + 4, "text-anchor": "end" }, `${chance * 100} %`),
   ]);
   const columns = fitting(model.ticks, (at) => x(at), right).map((at) =>
-    svg("text", { class: "label", x: x(at), y: bottom + 20, "text-anchor": at === 0 ? "start" : "middle" }, at === 0 ? "0" : duration(at)),
+    svg("text", { class: "label", x: x(at), y: bottom + 20, "text-anchor": at === 0 ? "start" : "middle" }, at === 0 ? "0" : tickLabel(at)),
   );
   const marks = model.marks.flatMap(({ chance, at }) => [
     svg("line", { class: "mark", x1: x(at), x2: x(at), y1: y(chance), y2: bottom }),

@@ -1,5 +1,5 @@
 /** The address and its key: made here, from what the chain says, and shown only when two derivations agree. */
-import { app, forget, keep, searchOf } from "../app";
+import { app, changed, forget, keep, searchOf } from "../app";
 import { wifOf } from "../bitcoin/address";
 import { bytesOf, fromHex, type Hex, numberOf, toHex } from "../bytes";
 import type { Search } from "../keep";
@@ -78,7 +78,10 @@ function finish(state: OrderState, params: Params, search: Search, pattern: stri
 }
 
 function remember(search: Search, { address, order }: Finished): void {
-  if (search.address !== address) keep({ ...search, address });
+  if (search.address !== address) {
+    keep({ ...search, address });
+    queueMicrotask(changed);
+  }
   if (announced !== order) announce(`Your address is ready: ${address}`);
   announced = order;
 }

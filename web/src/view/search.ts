@@ -50,7 +50,7 @@ function build(): void {
     el("div", { id: "refund" }),
     el(
       "div",
-      { class: "mill" },
+      { class: "mill", id: "mill" },
       millstone(),
       el("div", { class: "odds" }, el("p", { id: "odds-big", class: "big" }), el("p", { id: "odds-text" }), el("p", { id: "link-text", class: "help", role: "status" })),
     ),
@@ -143,9 +143,9 @@ function showStages(state: OrderState): void {
 }
 
 function modelOf(state: OrderState): PlotModel {
-  const { params, job, samples } = state;
+  const { params } = state;
   const difficulty = params ? difficultyOf(params.ranges) : 1;
-  return plotModel(difficulty, sampledUntilNow(state), rateOf(state), job === null || isOver(state) || samples.length === 0);
+  return plotModel(difficulty, sampledUntilNow(state), rateOf(state));
 }
 
 /** Between two reports the search goes on: the last sample is drawn forward at the reported rate. */
@@ -170,18 +170,17 @@ function showOdds(state: OrderState, phase: Phase): void {
   const { chance } = modelOf(state).now;
   const known = state.job !== null && state.job.progress.done > 0;
   const busy = phase === "searching" && state.link !== "lost";
+  byId("mill").hidden = phase === "settled" || phase === "looking";
   byId("millstone").classList.toggle("busy", busy);
   setAttribute(byId("ring"), "stroke-dasharray", `${(RING * (known ? chance : 0)).toFixed(1)} ${RING.toFixed(1)}`);
   setText(byId("odds-big"), known ? percent(chance) : "–");
-  setText(byId("odds-text"), oddsInWords(state, phase, known, chance));
+  setText(byId("odds-text"), oddsInWords(state, phase, known));
   setText(byId("link-text"), linkInWords(state));
 }
 
-function oddsInWords(state: OrderState, phase: Phase, known: boolean, chance: number): string {
-  if (!known) return phase === "settled" ? "The pool no longer tells how the search went." : "As soon as a worker starts, its chance is shown here.";
-  const of100 = `${percent(chance)} of searches like this one`;
-  if (phase === "settled" || phase === "checking") return `${of100} are over after as many tries.`;
-  if (phase === "refunded" || phase === "overdue" || phase === "stopped") return `${of100} would have found one.`;
+function oddsInWords(state: OrderState, phase: Phase, known: boolean): string {
+  if (!known) return "The chance of having found one is shown here as soon as a worker starts.";
+  if (phase !== "searching") return "of searches like this one are over after as many tries.";
   const remaining = state.params && rateOf(state) > 0 ? secondsFor(difficultyOf(state.params.ranges), 0.5, rateOf(state)) : null;
   const outlook = remaining === null ? "" : ` A search has no memory: from any moment on, the odds are even within ${duration(remaining)}.`;
   return `is the chance of having found one by now.${outlook}`;

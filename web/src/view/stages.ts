@@ -1,6 +1,6 @@
 /** The life of an order, one line per stage, each with the transaction that proves it. */
 import { OrderStatus } from "../abi";
-import { rlc, short, when } from "../format";
+import { inWords, rlc, short, when } from "../format";
 import type { OrderState } from "../watch";
 import { el, hidden } from "./dom";
 
@@ -49,7 +49,7 @@ export function stagesOf(state: OrderState): Stage[] {
       "searching",
       found || settled ? "done" : failed ? "failed" : searching ? "now" : "later",
       searching ? `Searching on ${machines}` : "Searching",
-      failed ? `the pool stopped: ${job?.reason ?? "no reason given"}` : job?.state === "queued" ? "waiting for a free worker" : "",
+      failed ? `the pool stopped: ${job?.reason ?? "no reason given"}` : job?.state === "queued" ? "waiting for a free worker" : job && job.progress.done > 0 ? `${inWords(job.progress.done)} addresses tried` : "",
     ),
     stage(
       "found",

@@ -6,7 +6,7 @@ const steady = (seconds: number, rate: number) =>
 
 describe("plot", () => {
   it("marks 50 % and 95 % where the steady rate reaches them", () => {
-    const model = plotModel(1e6, steady(10, 1e4), 1e4, false);
+    const model = plotModel(1e6, steady(10, 1e4), 1e4);
     expect(model.marks.map(({ chance }) => chance)).toEqual([0.5, 0.95]);
     expect(model.marks[0]!.at).toBeCloseTo(69.3, 1);
     expect(model.marks[1]!.at).toBeCloseTo(299.6, 1);
@@ -16,17 +16,16 @@ describe("plot", () => {
   });
 
   it("marks in the past stay where they were when the rate changes", () => {
-    const model = plotModel(1e6, steady(100, 1e4), 1, false);
+    const model = plotModel(1e6, steady(100, 1e4), 1);
     expect(model.marks[0]!.at).toBeCloseTo(69.3, 0);
   });
 
-  it("shows no future once it is over, nor while the rate is unknown", () => {
-    expect(plotModel(1e6, steady(10, 1e4), 1e4, true).future).toEqual([]);
-    expect(plotModel(1e6, [{ at: 0, done: 0 }], 0, false)).toMatchObject({ future: [], marks: [], span: 1 });
+  it("shows no future while the rate is unknown", () => {
+    expect(plotModel(1e6, [{ at: 0, done: 0 }], 0)).toMatchObject({ future: [], marks: [] });
   });
 
   it("never falls", () => {
-    const { past, future } = plotModel(1e6, steady(30, 5e4), 5e4, false);
+    const { past, future } = plotModel(1e6, steady(30, 5e4), 5e4);
     const chances = [...past, ...future].map(({ chance }) => chance);
     expect(chances).toEqual(chances.toSorted((a, b) => a - b));
   });
@@ -47,7 +46,7 @@ describe("plot", () => {
   });
 
   it("says the same in a sentence", () => {
-    const words = inOneSentence(plotModel(1e6, steady(10, 1e4), 1e4, false), false).replaceAll("\u00a0", " ");
+    const words = inOneSentence(plotModel(1e6, steady(10, 1e4), 1e4), false).replaceAll("\u00a0", " ");
     expect(words).toBe(
       "After 10 s the chance of having found one is 9.5 %. At the present rate it reaches 50 % after 1 min 9 s and 95 % after 5 min.",
     );

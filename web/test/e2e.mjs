@@ -1,0 +1,245 @@
+/**
+ * The page in a real browser, against a running pool.
+ *
+ *   PAGE_URL=http://127.0.0.1:PORT/ node test/e2e.mjs
+ *
+ * RPC_URL   node of the chain (default: the pool's own /rpc); must be a development chain
+ * CHROMIUM  the browser (default /usr/bin/chromium)
+ * PATTERN   what is ordered (default 1LoVE); SHOTS: folder for screenshots (default: a new temporary one)
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { createPublicClient, http, parseAbi } from "viem";
+import { byKeyboard, focusedId, openBrowser, shoot, tabTo, trustNothing, watchPage } from "./browser.mjs";
+import { addressOfWif, quoteOf } from "./independent.mjs";
+import { newWallet } from "./wallet.mjs";
+
+const PAGE_URL = process.env.PAGE_URL;
+if (!PAGE_URL) {
+  process.stderr.write("error: PAGE_URL is not set\n\nhint: start a pool (gristmill dev) and give its page: PAGE_URL=http://127.0.0.1:PORT/\n");
+  process.exit(2);
+}
+const RPC_URL = process.env.RPC_URL ?? new URL("rpc", PAGE_URL).href;
+const PATTERN = process.env.PATTERN ?? "1LoVE";
+const SHOTS = process.env.SHOTS ?? mkdtempSync(join(tmpdir(), "gristmill-page-"));
+const SEARCH_MS = 120_000;
+const PHONE = { width: 375, height: 812 };
+const DESKTOP = { width: 1280, height: 900 };
+
+const chain = createPublicClient({ transport: http(RPC_URL) });
+let browser;
+let pool;
+
+before(async () => {
+  browser = await openBrowser();
+  pool = await (await fetch(new URL("api/pool", PAGE_URL))).json();
+  process.stderr.write(`screenshots: ${SHOTS}\n`);
+});
+after(() => browser.close());
+
+test("without scripts the page says what is missing and what to do", async () => {
+  const context = await browser.newContext({ javaScriptEnabled: false, viewport: PHONE });
+  const page = await context.newPage();
+  await page.goto(PAGE_URL);
+  assert.match(await page.textContent("main"), /needs JavaScript/);
+  assert.match(await page.textContent("main"), /gristmill vanity order/);
+  await shoot(page, SHOTS, "no-scripts");
+  await context.close();
+});
+
+test("phone, keyboard only, own wallet: order, progress, result", async () => {
+  const context = await browser.newContext({ viewport: PHONE, deviceScaleFactor: 2, reducedMotion: "reduce", acceptDownloads: true });
+  const page = await context.newPage();
+  const seen = watchPage(page, PAGE_URL);
+  const wallet = await newWallet(page, RPC_URL, pool.chain.chain_id);
+  await page.goto(PAGE_URL);
+  await page.waitForSelector("#order-wallet-test\\.gristmill\\.wallet");
+  await trustNothing(page, "order form");
+
+  // An impossible pattern, and the way out of it.
+  await byKeyboard(page, "pattern", "1Hello");
+  await page.waitForSelector("#take-nearest");
+  assert.match(await page.textContent("#pattern-status"), /No address starts with “1Hello”.*Character 4 is “l”.*Nearest that exists: 1HeLLo/s);
+  await shoot(page, SHOTS, "phone-impossible");
+  await tabTo(page, "take-nearest");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.inputValue("#pattern"), "1HeLLo");
+  assert.equal(await focusedId(page), "pattern");
+
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type(PATTERN);
+  const price = await quoteOf(chain, pool.chain, PATTERN);
+  await page.waitForFunction((text) => document.querySelector("#quote-price")?.textContent?.startsWith(text), price);
+  assert.equal(await page.isDisabled("#pay"), true);
+  assert.match(await page.textContent("#pay-state"), /make your half of the key; connect a wallet/);
+
+  // The key: paying stays locked until it is saved.
+  await tabTo(page, "make-key");
+  await page.keyboard.press("Enter");
+  assert.equal(await focusedId(page), "save-key");
+  assert.match(await page.textContent("#key-state"), /Not saved yet/);
+  const [file] = await Promise.all([page.waitForEvent("download"), page.keyboard.press("Enter")]);
+  const halfKey = readFileSync(await file.path(), "utf8").match(/^0x[0-9a-f]{64}$/m)[0];
+  seen.secrets.push(halfKey.slice(2));
+  assert.match(await page.textContent("#key-state"), /You have a copy/);
+
+  // The wallet: on another chain, unknown to it, and empty.
+  await tabTo(page, "order-wallet-test.gristmill.wallet");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#switch-chain");
+  assert.match(await page.textContent("#wallet-slot"), /Your wallet is on chain 1; this shop is on chain/);
+  assert.match(await page.textContent("#pay-state"), /switch the wallet/);
+  await tabTo(page, "switch-chain");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#switch-chain", { state: "detached" });
+  assert.equal(wallet.added?.chainId, `0x${pool.chain.chain_id.toString(16)}`);
+  await page.waitForFunction(() => /get enough RLC.*get some ether/.test(document.querySelector("#pay-state").textContent));
+  await tabTo(page, "tap");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await shoot(page, SHOTS, "phone-ready");
+  await trustNothing(page, "order form, ready");
+
+  // A refusal in the wallet costs nothing and loses nothing.
+  wallet.rejects = true;
+  await tabTo(page, "pay");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#pay-problem .problem");
+  assert.match(await page.textContent("#pay-problem"), /You declined it in your wallet.*Nothing was paid/s);
+  await shoot(page, SHOTS, "phone-rejected");
+  wallet.rejects = false;
+
+  await tabTo(page, "pay");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/#order\/0x[0-9a-f]{64}$/);
+  assert.equal(wallet.sent.length, 1, "one transaction");
+  assert.equal(await focusedId(page), "search-title");
+  await page.waitForSelector('[data-stage="ordered"].done');
+  await shoot(page, SHOTS, "phone-progress");
+  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector(".turning")).animationName), "none");
+
+  // A reload in the middle loses nothing.
+  await page.reload();
+  const address = await page.getAttribute("#address", "data-address", { timeout: SEARCH_MS });
+  assert.ok(address.startsWith(PATTERN), address);
+  assert.match(await page.textContent("#stages"), /Checked by the contract, and paid/);
+  await page.waitForSelector('[data-stage="delivered"].done');
+  assert.equal(await page.isVisible("#wif-box"), false);
+
+  await tabTo(page, "show-wif");
+  await page.keyboard.press("Enter");
+  const wif = await page.textContent("#wif");
+  seen.secrets.push(wif);
+  assert.equal(addressOfWif(wif), address, "the shown key owns the shown address");
+  await page.keyboard.press("Enter");
+  await tabTo(page, "save-result");
+  const [saved] = await Promise.all([page.waitForEvent("download"), page.keyboard.press("Enter")]);
+  assert.ok(readFileSync(await saved.path(), "utf8").includes(wif));
+  await shoot(page, SHOTS, "phone-result");
+  await trustNothing(page, "result");
+  await page.emulateMedia({ media: "print" });
+  await shoot(page, SHOTS, "print");
+
+  seen.expectClean();
+  await context.close();
+});
+
+test("desktop, dark, demo wallet: order to result, history, deleting the key", async () => {
+  const context = await browser.newContext({ viewport: DESKTOP, colorScheme: "dark", acceptDownloads: true });
+  const page = await context.newPage();
+  const seen = watchPage(page, PAGE_URL);
+  await page.goto(PAGE_URL);
+  await page.click("#order-wallet-demo");
+  await page.waitForFunction(() => /RLC/.test(document.querySelector("#wallet-slot dl")?.textContent ?? ""));
+  assert.match(await page.textContent("#wallet-slot"), /Play money: this is a development chain/);
+  await page.fill("#pattern", PATTERN);
+  await page.click("#make-key");
+  await page.click("#save-key");
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await shoot(page, SHOTS, "desktop-order");
+  await trustNothing(page, "dark order form");
+  await page.click("#pay");
+  await page.waitForURL(/#order\/0x[0-9a-f]{64}$/);
+  await page.waitForSelector("#plot svg", { timeout: SEARCH_MS });
+  await shoot(page, SHOTS, "desktop-progress");
+
+  const address = await page.getAttribute("#address", "data-address", { timeout: SEARCH_MS });
+  assert.ok(address.startsWith(PATTERN), address);
+  const order = page.url().split("#order/")[1];
+  const abi = parseAbi(["function answerOf(bytes32) view returns (bool, address, uint64, uint8)"]);
+  const [found, worker, index] = await chain.readContract({ address: pool.chain.shop, abi, functionName: "answerOf", args: [order] });
+  assert.ok(found);
+  await page.click("#check summary");
+  const shown = (await page.textContent("#check")).toLowerCase();
+  for (const value of [order, worker, String(index), address]) assert.ok(shown.includes(value.toLowerCase()), value);
+  await shoot(page, SHOTS, "desktop-result");
+  await trustNothing(page, "dark result");
+
+  await page.waitForFunction((text) => document.querySelector("#orders-list").textContent.includes(text), address);
+  await page.click(".brand");
+  await page.waitForSelector("#order-view:not([hidden])");
+  await page.click(`#orders-list a[href="#order/${order}"]`);
+  assert.equal(await page.getAttribute("#address", "data-address"), address, "the history leads back to the result");
+
+  await page.click("#delete-result");
+  await page.waitForSelector("dialog[open]");
+  assert.equal(await focusedId(page), "confirm-cancel", "the safe answer has the focus");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.isVisible("#address"), true);
+  await page.click("#delete-result");
+  await page.click("#confirm-yes");
+  await page.waitForSelector("#key-file");
+  assert.equal(await page.evaluate(() => JSON.stringify(localStorage).includes("halfKey")), false);
+  await shoot(page, SHOTS, "desktop-deleted");
+
+  seen.expectClean();
+  await context.close();
+});
+
+test("a saved half finishes the order in another browser, and a wrong file is refused", async () => {
+  const first = await browser.newContext({ viewport: DESKTOP, acceptDownloads: true });
+  const page = await first.newPage();
+  await page.goto(PAGE_URL);
+  await page.click("#order-wallet-demo");
+  await page.fill("#pattern", PATTERN);
+  await page.click("#make-key");
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click("#save-key")]);
+  const half = await file.path();
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await page.click("#pay");
+  const address = await page.getAttribute("#address", "data-address", { timeout: SEARCH_MS });
+
+  const second = await browser.newContext({ viewport: PHONE });
+  const other = await second.newPage();
+  const seen = watchPage(other, PAGE_URL);
+  await other.goto(page.url());
+  await other.waitForSelector("#key-file");
+  await other.setInputFiles("#key-file", { name: "x.txt", mimeType: "text/plain", buffer: Buffer.from(`${"11".repeat(32)}\n`) });
+  await other.waitForSelector("#result-problem .problem");
+  assert.match(await other.textContent("#result-problem"), /half of another order/);
+  await other.setInputFiles("#key-file", half);
+  assert.equal(await other.getAttribute("#address", "data-address", { timeout: 10_000 }), address);
+  seen.secrets.push(readFileSync(half, "utf8").match(/^0x([0-9a-f]{64})$/m)[1]);
+  seen.expectClean();
+  await first.close();
+  await second.close();
+});
+
+test("a pool that cannot be reached is told, and forgotten when it is back", async () => {
+  const context = await browser.newContext({ viewport: PHONE, colorScheme: "dark" });
+  const page = await context.newPage();
+  await page.route(/\/api\//, (route) => route.abort());
+  await page.goto(PAGE_URL);
+  await page.waitForSelector("#problems .problem");
+  assert.match(await page.textContent("#problems"), /The pool cannot be reached.*tries again by itself/s);
+  await page.fill("#pattern", PATTERN);
+  assert.match(await page.textContent("#quote-difficulty"), /^1 in /, "the difficulty needs no pool");
+  await shoot(page, SHOTS, "phone-no-pool");
+  await page.unroute(/\/api\//);
+  await page.waitForSelector("#problems .problem", { state: "detached", timeout: 30_000 });
+  await page.waitForFunction(() => /RLC/.test(document.querySelector("#quote-price").textContent));
+  await context.close();
+});

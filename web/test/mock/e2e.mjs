@@ -1,0 +1,103 @@
+/** The browser test against the development pool, and the stories that need a pool which misbehaves on command. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { openBrowser, shoot, trustNothing, watchPage } from "../browser.mjs";
+import { startMockPool } from "./pool.mjs";
+
+const SHOTS = process.env.SHOTS ?? mkdtempSync(join(tmpdir(), "gristmill-mock-"));
+let browser;
+let mock;
+
+before(async () => {
+  mock = await startMockPool({ anvilPort: 18_645, duration: 3_600 });
+  browser = await openBrowser();
+  process.stderr.write(`screenshots: ${SHOTS}\n`);
+});
+after(async () => {
+  await browser.close();
+  mock.stop();
+});
+
+async function order(page, pattern) {
+  await page.goto(mock.url);
+  await page.click("#order-wallet-demo");
+  await page.fill("#pattern", pattern);
+  await page.click("#make-key");
+  await page.click("#save-key");
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await page.click("#pay");
+  await page.waitForURL(/#order\//);
+}
+
+const rpc = async (method, params = []) => {
+  const response = await fetch(mock.rpc, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }) });
+  return (await response.json()).result;
+};
+
+test("a long search: live odds, a lost connection, and the way back", async () => {
+  for (const [name, viewport, colorScheme] of [["phone", { width: 375, height: 812 }, "dark"], ["desktop", { width: 1280, height: 900 }, "light"]]) {
+    const context = await browser.newContext({ viewport, colorScheme });
+    const page = await context.newPage();
+    await order(page, "1LoVEr");
+    await page.waitForSelector("#millstone.busy", { timeout: 20_000 });
+    await page.waitForTimeout(6_000);
+    const before = await page.textContent("#search-facts");
+    assert.match(before, /keys\/s/);
+    await shoot(page, SHOTS, `${name}-searching`);
+    await trustNothing(page, `${name} search`);
+    mock.control.down = true;
+    mock.server.closeAllConnections();
+    await page.waitForFunction(() => /not reached at the moment/.test(document.querySelector("#link-text").textContent));
+    await page.waitForSelector("#problems .problem", { timeout: 30_000 });
+    await shoot(page, SHOTS, `${name}-lost`);
+    mock.control.down = false;
+    await page.waitForFunction(() => /Live from the pool/.test(document.querySelector("#link-text").textContent), null, { timeout: 30_000 });
+    await context.close();
+  }
+});
+
+test("an order past its deadline is refunded to the account, and withdrawn", async () => {
+  const context = await browser.newContext({ viewport: { width: 375, height: 812 } });
+  const page = await context.newPage();
+  const seen = watchPage(page, mock.url);
+  await order(page, "1LoVErs");
+  await page.waitForSelector('[data-stage="ordered"].done');
+  await rpc("evm_increaseTime", [4_000]);
+  await rpc("evm_mine");
+  // The deadline is judged by this machine's clock, too: let it pass there as well.
+  await page.clock.install({ time: Date.now() + 4_000_000 });
+  await page.reload();
+  await page.waitForSelector("#refund-button", { timeout: 20_000 });
+  await shoot(page, SHOTS, "phone-overdue");
+  await page.click("#refund-button");
+  await page.waitForSelector("#withdraw", { timeout: 20_000 });
+  await shoot(page, SHOTS, "phone-refunded");
+  await trustNothing(page, "refund");
+  await page.click("#withdraw");
+  await page.waitForFunction(() => /Nothing is left in your account/.test(document.querySelector("#refund").textContent));
+  assert.match(await page.textContent("#stages"), /Given back/);
+  seen.expectClean();
+  await context.close();
+});
+
+test("an order that the pool declines says why, and the money comes back", async () => {
+  mock.control.declines = true;
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
+  await order(page, "1LoVErs");
+  await page.waitForSelector('[data-stage="refunded"]', { timeout: 20_000 });
+  assert.match(await page.textContent("#refund"), /declined the order: no worker of this pool may run it/);
+  await shoot(page, SHOTS, "desktop-declined");
+  await context.close();
+  mock.control.declines = false;
+});
+
+test("the browser test of the real pool passes here, too", async () => {
+  const env = { ...process.env, PAGE_URL: mock.url, PATTERN: "1Lo", SHOTS };
+  const child = spawn(process.execPath, [new URL("../e2e.mjs", import.meta.url).pathname], { env, stdio: "inherit" });
+  assert.equal(await new Promise((resolve) => child.on("exit", resolve)), 0);
+});
