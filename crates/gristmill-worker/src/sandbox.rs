@@ -1,0 +1,134 @@
+//! The walls around a stranger's program: namespaces, an own root file system, an unprivileged user, limits, Landlock
+//! and seccomp, as root and as an ordinary user. There is no weaker mode: what cannot be had is a [`SandboxError`] that
+//! names the part. `docs/sandbox.md` says what an app sees and which wall stops what.
+//!
+//! [`Sandbox::open`] proves the host once; [`crate::process`] runs attempts in it. Inside, in the order of a life:
+//! `running` (worker's side) executes `launcher`, which forks `init`, which builds `root` and forks `app`.
+
+mod app;
+pub(crate) mod cgroup;
+mod init;
+mod landlock;
+mod launcher;
+pub(crate) mod out;
+mod root;
+pub(crate) mod running;
+mod seccomp;
+mod syscall;
+pub(crate) mod wire;
+
+use std::path::PathBuf;
+
+use gristmill_proto::job::Limits;
+use nix::unistd::{Gid, Uid, geteuid};
+use serde::{Deserialize, Serialize};
+
+use self::cgroup::{Bounds, Cgroups};
+pub use self::launcher::{LAUNCHER_ARGUMENT, launcher_main};
+use self::running::{Running, Streams};
+pub use self::wire::Part;
+use self::wire::Spec;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A binary that calls [`launcher_main`] when its first argument is [`LAUNCHER_ARGUMENT`]; usually the worker's
+    /// own.
+    pub launcher: PathBuf,
+    /// Whom apps run as when the worker runs as root.
+    pub host_ids: HostIds,
+}
+
+/// A range of users and groups of the host that nobody else uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostIds {
+    pub first: u32,
+    pub count: u32,
+}
+
+impl Default for HostIds {
+    /// Inside the range that systemd's table of user ids leaves unused, one for each process id Linux can have.
+    fn default() -> Self {
+        Self { first: 1_900_000_000, count: 1 << 22 }
+    }
+}
+
+impl HostIds {
+    /// A user of its own for each sandbox: no two launchers alive have the same process id.
+    fn pick(self, launcher: u32) -> (Uid, Gid) {
+        let id = self.first + launcher % self.count.max(1);
+        (Uid::from_raw(id), Gid::from_raw(id))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error("sandbox: {part}: {reason}")]
+    Part { part: Part, reason: String },
+    #[error("sandbox: cannot execute the launcher {}: {source}", launcher.display())]
+    Launcher { launcher: PathBuf, source: std::io::Error },
+    #[error("sandbox: the launcher ended without a word")]
+    Silent,
+}
+
+/// A host on which the sandbox has been tried and found whole.
+#[derive(Debug)]
+pub struct Sandbox {
+    config: Config,
+    /// Without, limits of single processes and a watch inside the sandbox take their place.
+    cgroups: Option<Cgroups>,
+}
+
+impl Sandbox {
+    /// Tries every part by entering a sandbox and leaving it before the program would start.
+    pub async fn open(config: Config) -> Result<Self, SandboxError> {
+        let cgroups = Cgroups::find();
+        if let Err(reason) = &cgroups {
+            tracing::info!(reason, "no control groups: limits hold per process and by watching");
+        }
+        let sandbox = Self { config, cgroups: cgroups.ok() };
+        let limits = Limits { memory_bytes: 64 << 20, disk_bytes: 1 << 20, ..Limits::default() };
+        let app_dir = std::env::temp_dir();
+        let spec = Spec { app_dir, entry: None, args: vec![], env: vec![], inputs: vec![], ..sandbox.walls(&limits) };
+        let (running, _streams) = sandbox.start(spec, &limits)?;
+        let ended = running.finish().await;
+        match ended.failed {
+            Some(error) => Err(error),
+            None if ended.status.is_none() => Err(SandboxError::Silent),
+            None => Ok(sandbox),
+        }
+    }
+
+    /// Everything of a specification that does not depend on the app.
+    pub(crate) fn walls(&self, limits: &Limits) -> Spec {
+        Spec {
+            app_dir: PathBuf::new(),
+            entry: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            inputs: Vec::new(),
+            disk_bytes: limits.disk_bytes,
+            cpu_ms: limits.cpu_ms,
+            processes: limits.processes,
+            watched_memory_bytes: self.cgroups.is_none().then_some(limits.memory_bytes),
+            cgroups: Vec::new(),
+            host_ids: geteuid().is_root().then_some(self.config.host_ids),
+        }
+    }
+
+    pub(crate) fn start(&self, mut spec: Spec, limits: &Limits) -> Result<(Running, Streams), SandboxError> {
+        // Files in `/out` and `/tmp` are memory too, and have their own limit.
+        let memory_bytes = limits.memory_bytes.saturating_add(limits.disk_bytes);
+        let bounds = Bounds { memory_bytes, processes: limits.processes };
+        let group = match &self.cgroups {
+            Some(cgroups) => Some(
+                cgroups
+                    .make(bounds)
+                    .map_err(|error| SandboxError::Part { part: Part::Cgroup, reason: error.to_string() })?,
+            ),
+            None => None,
+        };
+        spec.cgroups = group.iter().flat_map(cgroup::Group::entrances).collect();
+        let launcher = self.config.launcher.clone();
+        Running::start(self, &spec, group).map_err(|source| SandboxError::Launcher { launcher, source })
+    }
+}

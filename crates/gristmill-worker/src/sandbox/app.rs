@@ -1,0 +1,130 @@
+//! The last steps of the process that becomes the app: every right it does not need goes, in an order in which each
+//! step still can be done, and then it executes the program.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, execve, getgid, getuid, setsid};
+
+use super::wire::{Context, Failure, Part, Spec};
+use super::{landlock, seccomp, syscall};
+
+/// Who the app is to itself. Files of anyone else belong to 65534 in its eyes.
+pub(super) const INNER_ID: u32 = 1000;
+const OPEN_FILES_MAX: u64 = 1024;
+const STACK_BYTES_MAX: u64 = 64 << 20;
+/// The machine's owner comes first.
+const NICE: i32 = 19;
+
+pub(super) struct Descriptors {
+    pub(super) stdin: OwnedFd,
+    pub(super) channel: OwnedFd,
+    pub(super) host_proc: OwnedFd,
+}
+
+/// Returns only if it fails, or for a probe, which ends where the program would start.
+pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors) -> Result<(), Failure> {
+    setsid().part(Part::Limits, || "starting a session".into())?;
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .part(Part::Limits, || "unblocking signals".into())?;
+    syscall::restore_broken_pipe_signal().part(Part::Limits, || "restoring a signal".into())?;
+    enter_user_namespace(&descriptors.host_proc)?;
+    limit_resources(spec).part(Part::Limits, || "setting a resource limit".into())?;
+    syscall::drop_capabilities().part(Part::UnprivilegedUser, || "dropping capabilities".into())?;
+    prctl::set_no_new_privs().part(Part::NoNewPrivileges, || "prctl".into())?;
+    install_descriptors(descriptors).part(Part::Launcher, || "handing descriptors over".into())?;
+    landlock::install().part(Part::Landlock, || "restricting".into())?;
+    let (program, args, env) = command(spec)?;
+    seccomp::install().part(Part::Seccomp, || "installing the filters".into())?;
+    let Some(program) = program else { return Ok(()) };
+    let Err::<Infallible, Errno>(errno) = execve(&program, &args, &env);
+    Err(Failure { part: Part::Program, reason: format!("{}: {}", program.to_string_lossy(), errno.desc()) })
+}
+
+/// The app gets a user namespace of its own: the mounts, processes and host name it sees belong to another one, over
+/// which even a capability it might win here would give it no power. It also makes the process limit count only
+/// this sandbox's processes.
+fn enter_user_namespace(host_proc: &OwnedFd) -> Result<(), Failure> {
+    let (uid, gid) = (getuid(), getgid());
+    // A process that changed its user may not write its own maps until it is dumpable again, as it is after exec.
+    prctl::set_dumpable(true).part(Part::UserNamespace, || "prctl".into())?;
+    unshare(CloneFlags::CLONE_NEWUSER).part(Part::UserNamespace, || "making the app's own".into())?;
+    write_maps(host_proc, INNER_ID, uid, gid)
+}
+
+/// Maps one user and one group, those of this process, into the user namespace it has just made.
+pub(super) fn write_maps(proc: &OwnedFd, inner: u32, uid: Uid, gid: Gid) -> Result<(), Failure> {
+    for (file, content) in [
+        ("self/setgroups", "deny".to_owned()),
+        ("self/uid_map", format!("{inner} {uid} 1")),
+        ("self/gid_map", format!("{inner} {gid} 1")),
+    ] {
+        let doing = || format!("writing {file}");
+        let opened = openat(proc.as_fd(), file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .part(Part::UserNamespace, doing)?;
+        std::fs::File::from(opened).write_all(content.as_bytes()).part(Part::UserNamespace, doing)?;
+    }
+    Ok(())
+}
+
+fn limit_resources(spec: &Spec) -> nix::Result<()> {
+    // A second more than the total that is watched from outside, so that one busy process meets the watch first.
+    let cpu_seconds = spec.cpu_ms.div_ceil(1000).saturating_add(1);
+    let mut limits = vec![
+        (Resource::RLIMIT_CPU, cpu_seconds),
+        (Resource::RLIMIT_FSIZE, spec.disk_bytes),
+        (Resource::RLIMIT_NOFILE, OPEN_FILES_MAX),
+        (Resource::RLIMIT_NPROC, spec.processes.into()),
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_STACK, STACK_BYTES_MAX),
+        (Resource::RLIMIT_MSGQUEUE, 0),
+        (Resource::RLIMIT_MEMLOCK, 64 << 10),
+        (Resource::RLIMIT_RTPRIO, 0),
+        (Resource::RLIMIT_NICE, 0),
+    ];
+    if let Some(bytes) = spec.watched_memory_bytes {
+        limits.push((Resource::RLIMIT_DATA, bytes));
+    }
+    for (resource, limit) in limits {
+        // A limit that the worker itself lives under stays.
+        let (_, hard) = nix::sys::resource::getrlimit(resource)?;
+        let limit = limit.min(hard);
+        setrlimit(resource, limit.min(soft_default(resource)), limit)?;
+    }
+    syscall::set_nice(NICE)
+}
+
+/// A stack limit is also what each thread reserves: keep the usual one, let the program raise it.
+fn soft_default(resource: Resource) -> u64 {
+    match resource {
+        Resource::RLIMIT_STACK => 8 << 20,
+        _ => u64::MAX,
+    }
+}
+
+fn install_descriptors(descriptors: &Descriptors) -> nix::Result<()> {
+    syscall::install_descriptor(descriptors.stdin.as_fd(), 0)?;
+    syscall::install_descriptor(descriptors.channel.as_fd(), 3)?;
+    syscall::close_on_exec_from(4)
+}
+
+type Command = (Option<CString>, Vec<CString>, Vec<CString>);
+
+fn command(spec: &Spec) -> Result<Command, Failure> {
+    let text = |text: String| CString::new(text).part(Part::Program, || "argument or environment".into());
+    let Some(entry) = &spec.entry else { return Ok((None, Vec::new(), Vec::new())) };
+    let program = text(format!("/app/{entry}"))?;
+    let args = std::iter::once(Ok(program.clone())).chain(spec.args.iter().cloned().map(text));
+    let env = spec.env.iter().map(|(name, value)| text(format!("{name}={value}")));
+    Ok((Some(program), args.collect::<Result<_, _>>()?, env.collect::<Result<_, _>>()?))
+}

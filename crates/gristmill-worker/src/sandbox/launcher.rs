@@ -1,0 +1,126 @@
+//! The program between the worker and a sandbox. The worker has many threads and must not fork; it executes this
+//! binary again instead, which stays outside the sandbox, starts its first process, and kills it when the worker says
+//! so or is gone.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::sys::time::TimeValLike;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Gid, Pid, Uid, getgid, getuid};
+
+use super::app;
+use super::init::{self, Init};
+use super::syscall::SingleThread;
+use super::wire::{self, Context, Failure, Part, Report};
+
+/// What a binary must see as its first argument to call [`launcher_main`].
+pub const LAUNCHER_ARGUMENT: &str = "sandbox-launcher";
+
+/// The launcher's life. A binary that is given to [`super::Config`] as the launcher calls this first thing in `main`,
+/// before it starts any thread, if its first argument is [`LAUNCHER_ARGUMENT`].
+pub fn launcher_main() -> ! {
+    let control = match take_control() {
+        Ok(control) => control,
+        // Typed by a person: there is no worker on the other side of standard input.
+        Err(_) => std::process::exit(2),
+    };
+    let ended = launch(&control);
+    let report = match ended {
+        Ok(report) => report,
+        Err(Failure { part, mut reason }) => {
+            reason.truncate(reason.floor_char_boundary(1000));
+            Some(Report::Failed { part, reason })
+        }
+    };
+    if let Some(report) = report {
+        let _ = wire::send_report(control.as_fd(), &report, None);
+    }
+    std::process::exit(0)
+}
+
+/// Standard input is the socket to the worker; moves it out of the way of the app's descriptors.
+fn take_control() -> nix::Result<OwnedFd> {
+    let stdin = std::io::stdin();
+    super::syscall::duplicate_above(stdin.as_fd(), 10)
+}
+
+fn launch(control: &OwnedFd) -> Result<Option<Report>, Failure> {
+    let Some((spec, channel)) =
+        wire::receive_spec(control.as_fd()).part(Part::Launcher, || "reading the specification".into())?
+    else {
+        return Ok(None);
+    };
+    let alone = SingleThread::check().part(Part::Launcher, || "counting threads".into())?;
+    let user = spec.host_ids.map(|ids| ids.pick(std::process::id()));
+    let (lifeline, init_lifeline) = wire::socket_pair().part(Part::Launcher, || "socket pair".into())?;
+    enter_namespaces(user)?;
+    let init = match alone.fork().part(Part::Launcher, || "fork".into())? {
+        ForkResult::Child => {
+            drop(lifeline);
+            let control = control.try_clone().part(Part::Launcher, || "descriptor".into())?;
+            init::run(Init { spec: &spec, user, control, channel, lifeline: init_lifeline, alone })
+        }
+        ForkResult::Parent { child } => child,
+    };
+    drop((init_lifeline, channel));
+    release_streams().part(Part::Launcher, || "closing the app's streams".into())?;
+    watch(control, &lifeline, init);
+    Ok(Some(reap(init)))
+}
+
+/// The next child is the first process of a new process namespace. An ordinary user needs a user namespace for it.
+fn enter_namespaces(user: Option<(Uid, Gid)>) -> Result<(), Failure> {
+    if user.is_some() {
+        return unshare(CloneFlags::CLONE_NEWPID).part(Part::Namespaces, || "unshare".into());
+    }
+    let (uid, gid) = (getuid(), getgid());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID).part(Part::UserNamespace, || "unshare".into())?;
+    let proc = open("/proc", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .part(Part::UserNamespace, || "opening /proc".into())?;
+    app::write_maps(&proc, app::INNER_ID, uid, gid)
+}
+
+/// Only the sandbox may keep the pipes of standard output and error open: their end tells the worker that it is gone.
+fn release_streams() -> nix::Result<()> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    for number in 0..3 {
+        super::syscall::install_descriptor(null.as_fd(), number)?;
+    }
+    Ok(())
+}
+
+/// Returns when the sandbox has ended by itself, or after killing it because the worker asked or is gone.
+fn watch(control: &OwnedFd, lifeline: &OwnedFd, init: Pid) {
+    loop {
+        let mut fds =
+            [PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(lifeline.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            // Whatever came from the worker, even if only its end of the socket closing, means kill.
+            Ok(_) if fds[1].any() == Some(true) => return,
+            _ => {}
+        }
+        // SIGKILL to the first process takes the whole namespace. It cannot have been reaped: only `reap` does.
+        let _ = kill(init, Signal::SIGKILL);
+        return;
+    }
+}
+
+/// The kernel lets the first process of a namespace be reaped only after all others are gone.
+fn reap(init: Pid) -> Report {
+    while waitpid(init, None) == Err(Errno::EINTR) {}
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return Report::Gone { cpu_ms: 0, memory_peak_bytes: 0 };
+    };
+    let cpu_ms = usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
+    // In KiB.
+    let memory_peak_bytes = usage.max_rss().cast_unsigned() * 1024;
+    Report::Gone { cpu_ms: cpu_ms.cast_unsigned(), memory_peak_bytes }
+}

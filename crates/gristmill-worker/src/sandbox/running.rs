@@ -1,0 +1,151 @@
+//! A sandbox at work, seen from the worker.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::unistd::pipe2;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+
+use super::cgroup::Group;
+use super::launcher::LAUNCHER_ARGUMENT;
+use super::wire::{self, Report, Spec, Status, Watched};
+use super::{Sandbox, SandboxError};
+
+/// The launcher answers at once or not at all.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) struct Running {
+    child: Child,
+    /// In truth a packet socket; tokio has no type for it, and only waits on this one.
+    control: UnixStream,
+    group: Option<Group>,
+    seen: Ended,
+}
+
+pub(crate) struct Streams {
+    pub(crate) stdout: pipe::Receiver,
+    pub(crate) stderr: pipe::Receiver,
+    pub(crate) channel: pipe::Receiver,
+}
+
+/// What is known once every process of the sandbox is dead.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) landlock: bool,
+    pub(crate) proc: bool,
+    /// Of the app, unless it was killed with everything else.
+    pub(crate) status: Option<Status>,
+    pub(crate) failed: Option<SandboxError>,
+    pub(crate) over: Option<Watched>,
+    pub(crate) out_of_memory: bool,
+    pub(crate) out_of_processes: bool,
+    /// `/out`, kept by nothing else any more.
+    pub(crate) out: Option<OwnedFd>,
+    pub(crate) cpu_ms: u64,
+    pub(crate) memory_peak_bytes: u64,
+}
+
+impl Running {
+    pub(super) fn start(sandbox: &Sandbox, spec: &Spec, group: Option<Group>) -> io::Result<(Self, Streams)> {
+        let (control, launcher_control) = wire::socket_pair()?;
+        let (stdout, app_stdout) = pipe2(OFlag::O_CLOEXEC)?;
+        let (stderr, app_stderr) = pipe2(OFlag::O_CLOEXEC)?;
+        let (channel, app_channel) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&control, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let child = Command::new(&sandbox.config.launcher)
+            .arg(LAUNCHER_ARGUMENT)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(launcher_control))
+            .stdout(Stdio::from(app_stdout))
+            .stderr(Stdio::from(app_stderr))
+            // The owner's Ctrl-C is for the worker to act upon.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        wire::send_spec(control.as_fd(), spec, &app_channel)?;
+        let streams = Streams {
+            stdout: pipe::Receiver::from_owned_fd(stdout)?,
+            stderr: pipe::Receiver::from_owned_fd(stderr)?,
+            channel: pipe::Receiver::from_owned_fd(channel)?,
+        };
+        Ok((Self { child, control: UnixStream::from_std(control.into())?, group, seen: Ended::default() }, streams))
+    }
+
+    /// Asks for the end of every process; [`Self::ended`] tells when they are gone.
+    pub(crate) fn kill(&self) {
+        // Fails only if the launcher is gone, and the sandbox with it.
+        let _ = shutdown(self.control.as_raw_fd(), Shutdown::Write);
+    }
+
+    pub(crate) fn cpu_ms(&self) -> Option<u64> {
+        self.group.as_ref()?.cpu_ms()
+    }
+
+    /// Waits until every process of the sandbox is dead. May be dropped and called again.
+    pub(crate) async fn all_dead(&mut self) {
+        loop {
+            let control = &self.control;
+            match control.async_io(Interest::READABLE, || wire::receive_report(control.as_fd())).await {
+                Ok(Some((report, out))) => self.note(report, out),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "report of a sandbox");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, report: Report, out: Option<OwnedFd>) {
+        match report {
+            Report::Ready { landlock, proc } => {
+                self.seen.landlock = landlock;
+                self.seen.proc = proc;
+                self.seen.out = out;
+            }
+            Report::Failed { part, reason } => self.seen.failed = Some(SandboxError::Part { part, reason }),
+            Report::Exited(status) => self.seen.status = Some(status),
+            Report::Over(watched) => self.seen.over = Some(watched),
+            Report::Gone { cpu_ms, memory_peak_bytes } => {
+                self.seen.cpu_ms = cpu_ms;
+                self.seen.memory_peak_bytes = memory_peak_bytes;
+            }
+        }
+    }
+
+    /// Lets the sandbox come to its own end.
+    pub(super) async fn finish(mut self) -> Ended {
+        self.all_dead().await;
+        self.bury().await
+    }
+
+    /// Buries the sandbox: call after [`Self::all_dead`], or to end it by force.
+    pub(crate) async fn bury(mut self) -> Ended {
+        self.kill();
+        if tokio::time::timeout(KILL_PATIENCE, self.all_dead()).await.is_err() {
+            tracing::error!("a sandbox's launcher does not answer; killing it");
+            let _ = self.child.start_kill();
+            if let Some(group) = &self.group {
+                group.kill();
+            }
+            let _ = tokio::time::timeout(KILL_PATIENCE, self.all_dead()).await;
+        }
+        let _ = self.child.wait().await;
+        if let Some(group) = self.group.take() {
+            self.seen.cpu_ms = group.cpu_ms().unwrap_or(self.seen.cpu_ms);
+            self.seen.memory_peak_bytes = group.memory_peak_bytes().unwrap_or(self.seen.memory_peak_bytes);
+            self.seen.out_of_memory = group.was_out_of_memory();
+            self.seen.out_of_processes = group.was_out_of_processes();
+            group.remove().await;
+        }
+        self.seen
+    }
+}
