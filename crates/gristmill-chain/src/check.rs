@@ -147,28 +147,25 @@ mod tests {
 
     #[test]
     fn each_difference_is_named_with_what_to_do() {
-        let market = |identity: &mut ChainIdentity| *identity.contracts.get_mut("market").unwrap();
+        let market = identity().contracts["market"];
         let checks = [
             (complaint(|found| found.chain_id = 8), "made on chain 7, but the endpoint serves chain 8"),
             (complaint(|found| found.genesis = B256::ZERO), "wiped"),
             (
                 complaint(|found| {
                     let address = Address::repeat_byte(9);
-                    found.contracts.insert("market".into(), ContractIdentity { address, ..market(found) });
+                    found.contracts.insert("market".into(), ContractIdentity { address, ..market });
                 }),
                 "configuration says",
             ),
             (
                 complaint(|found| {
                     let code_hash = B256::ZERO;
-                    found.contracts.insert("market".into(), ContractIdentity { code_hash, ..market(found) });
+                    found.contracts.insert("market".into(), ContractIdentity { code_hash, ..market });
                 }),
                 "code of market",
             ),
-            (
-                complaint(|found| found.contracts = [("shop".to_owned(), market(found))].into()),
-                "nothing of the contract shop",
-            ),
+            (complaint(|found| found.contracts = [("shop".to_owned(), market)].into()), "nothing of the contract shop"),
         ];
         for (message, expected) in checks {
             assert!(message.contains(expected) && message.contains("hint: "), "{message}");

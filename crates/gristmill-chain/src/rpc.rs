@@ -291,8 +291,8 @@ impl Rpc {
         self.ask("eth_call", self.provider.call(request).block(BlockId::number(block))).await
     }
 
-    pub async fn estimate_gas(&self, request: TransactionRequest) -> Result<u64, RpcError> {
-        self.ask("eth_estimateGas", self.provider.estimate_gas(request)).await
+    pub async fn estimate_gas_at(&self, request: TransactionRequest, block: u64) -> Result<u64, RpcError> {
+        self.ask("eth_estimateGas", self.provider.estimate_gas(request).block(BlockId::number(block))).await
     }
 
     pub async fn priority_fee(&self) -> Result<u128, RpcError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{Address, B256, U256};
 
 use super::{
     ATTEMPTS_MAX, SendConfig,
@@ -25,12 +25,14 @@ pub struct Head {
 /// two sides of one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
+    pub account: Address,
     pub head: Head,
     /// The account's transactions in blocks.
     pub nonce: u64,
     pub balance: U256,
     pub tip_wei: u128,
-    /// One for each transaction of [`transactions_to_ask_for`]; `None`: the node knows no receipt.
+    /// One for each transaction of [`transactions_to_ask_for`]; `None`: the node knows no receipt. Where nothing was asked,
+    /// nothing has changed.
     pub receipts: BTreeMap<B256, Option<Inclusion>>,
     /// Hashes of the blocks of [`blocks_to_ask_for`], where the node has one at that height.
     pub blocks: BTreeMap<u64, B256>,
@@ -40,6 +42,8 @@ pub struct Facts {
     pub underpriced: BTreeSet<B256>,
     /// Since when no live transaction of ours has had the account's next nonce, though later ones are waiting.
     pub gap_since_ms: Option<u64>,
+    /// Actions that the node could not simulate; they are passed over for a while.
+    pub postponed: BTreeSet<i64>,
 }
 
 /// One thing for the shell to do.
@@ -63,17 +67,15 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Hold {
     #[error(
-        "the sender's account holds {have_wei} wei, and the next transaction may cost {need_wei}\n\n\
-         hint: send it more; nothing is lost meanwhile, and it goes on by itself"
+        "account {account} has {have_wei} wei left to spend, and the next transaction may cost {need_wei}\n\n\
+         hint: send ether to that account; nothing is lost meanwhile, and it goes on by itself"
     )]
-    Funds { have_wei: U256, need_wei: U256 },
+    Funds { account: Address, have_wei: U256, need_wei: U256 },
     #[error(
         "gas now costs {need_wei} wei per unit, above the cap of {cap_wei}\n\n\
          hint: wait, or raise the cap; nothing is lost meanwhile"
     )]
     FeeCap { need_wei: u128, cap_wei: u128 },
-    #[error("the transaction needs {gas} gas, but a block of this chain takes {block_gas}")]
-    BlockGas { gas: u64, block_gas: u64 },
 }
 
 /// The steps in the order to be done, and what keeps the rest from starting.
@@ -92,10 +94,32 @@ impl Plan {
 }
 
 /// Every transaction that could still be, or still not be, in the chain.
+///
+/// `grown`: the chain has only grown since a round that was [conclusive](is_conclusive). What was settled then still is, and
+/// on a busy account that is most rows; they are asked for once more before they are buried.
 #[must_use]
-pub fn transactions_to_ask_for(entries: &[Entry]) -> Vec<B256> {
-    let live = entries.iter().filter(|entry| entry.nonce().is_some() || entry.state == State::Queued);
+pub fn transactions_to_ask_for(entries: &[Entry], grown: bool, head: u64, config: &SendConfig) -> Vec<B256> {
+    let live = entries.iter().filter(|entry| match entry.state {
+        State::Queued | State::Pending { .. } | State::Mined { .. } => true,
+        State::Settled { inclusion, .. } => !grown || is_deep(inclusion, head, config),
+        State::Buried | State::Refused => false,
+    });
     live.flat_map(|entry| entry.attempts.iter().map(|attempt| attempt.hash)).collect()
+}
+
+fn is_deep(inclusion: Inclusion, head: u64, config: &SendConfig) -> bool {
+    let depth = head.checked_sub(inclusion.block.number);
+    depth >= Some(config.confirmations.saturating_add(config.watch_depth))
+}
+
+/// Whether the answers left no doubt about what was settled before: a lagging node knows neither the receipt nor a block in
+/// its place. `entries` are the rows after the round.
+#[must_use]
+pub fn is_conclusive(entries: &[Entry], facts: &Facts) -> bool {
+    entries.iter().all(|entry| match entry.state {
+        State::Settled { inclusion, .. } => facts.receipts.get(&inclusion.transaction) != Some(&None),
+        _ => true,
+    })
 }
 
 /// Blocks in which we believe transactions whose receipt is not there: is the node lagging, or the block gone?
@@ -158,7 +182,12 @@ impl Round<'_> {
     /// What the facts say about a row, if that is news.
     fn record(&self, entry: &Entry) -> Option<Step> {
         let id = entry.id;
-        let found = entry.attempts.iter().find_map(|attempt| self.facts.receipts.get(&attempt.hash).copied().flatten());
+        if let State::Settled { inclusion, .. } = entry.state
+            && !self.facts.receipts.contains_key(&inclusion.transaction)
+        {
+            return None;
+        }
+        let found = self.found(entry);
         let change = match (entry.state, found) {
             (State::Queued, Some(inclusion)) => return Some(self.revive(entry, inclusion)),
             (State::Pending { .. }, Some(inclusion)) => Change::Mined(inclusion),
@@ -174,8 +203,7 @@ impl Round<'_> {
                 return deep.then_some(Step::Settle { id, inclusion });
             }
             (State::Settled { inclusion, .. }, Some(_)) => {
-                let depth = self.config.confirmations.saturating_add(self.config.watch_depth);
-                (self.depth(inclusion) >= Some(depth)).then_some(Change::Buried)?
+                is_deep(inclusion, self.facts.head.number, self.config).then_some(Change::Buried)?
             }
             (State::Queued | State::Buried | State::Refused, _) => return None,
         };
@@ -187,6 +215,13 @@ impl Round<'_> {
         let attempt = entry.attempts.iter().find(|attempt| attempt.hash == inclusion.transaction);
         let attempt = attempt.expect("the receipt was found by this entry's attempts").clone();
         Step::Record { id: entry.id, change: Change::Revived { nonce: attempt.nonce, inclusion } }
+    }
+
+    /// The transaction of this entry that is in the chain. There can be two, after a foreign one was reorganised away; then
+    /// one of them was in vain.
+    fn found(&self, entry: &Entry) -> Option<Inclusion> {
+        let receipts = entry.attempts.iter().filter_map(|attempt| self.facts.receipts.get(&attempt.hash)?.as_ref());
+        receipts.copied().max_by_key(|inclusion| inclusion.succeeded)
     }
 
     /// Blocks on top; `None` while the node asked last is below it.
@@ -255,18 +290,17 @@ impl Round<'_> {
         }
         let need_wei = bumped.cost_max(gas_limit) + entry.action.value;
         if need_wei > self.facts.balance {
-            return Err(Hold::Funds { have_wei: self.facts.balance, need_wei });
+            return Err(Hold::Funds { account: self.facts.account, have_wei: self.facts.balance, need_wei });
         }
         Ok(Some(bumped))
     }
 
     fn start(&self, plan: &mut Plan) {
-        let pending = self.entries.iter().filter(|entry| matches!(entry.state, State::Pending { .. })).count();
-        let free = self.config.in_flight_max.saturating_sub(pending);
-        let mut ready = self.entries.iter().filter(|entry| self.is_ready(entry)).take(free).peekable();
+        let mut ready = self.entries.iter().filter(|entry| self.is_ready(entry)).peekable();
+        let gap = has_gap(self.entries, self.facts.nonce);
         if ready.peek().is_none() {
             let waited = self.facts.gap_since_ms.is_some_and(|since| self.aged(since, self.config.lag_patience));
-            if waited && has_gap(self.entries, self.facts.nonce) {
+            if gap && waited {
                 plan.steps.push(Step::Fill { nonce: self.facts.nonce });
             }
             return;
@@ -278,15 +312,19 @@ impl Round<'_> {
         };
         let committed: U256 = self.entries.iter().map(Entry::committed_wei).sum();
         let spendable_wei = self.facts.balance.saturating_sub(committed);
+        let pending = self.entries.iter().filter(|entry| matches!(entry.state, State::Pending { .. })).count();
+        // Whoever closes a gap frees those behind it, so there is always room for one.
+        let free = self.config.in_flight_max.saturating_sub(pending).max(usize::from(gap));
         let used: BTreeSet<u64> = self.entries.iter().filter_map(Entry::nonce).collect();
         let nonces = (self.facts.nonce..).filter(|nonce| !used.contains(nonce));
-        for (entry, nonce) in ready.zip(nonces) {
+        for (entry, nonce) in ready.take(free).zip(nonces) {
             plan.steps.push(Step::Start { id: entry.id, nonce, fees, spendable_wei });
         }
     }
 
     fn is_ready(&self, entry: &Entry) -> bool {
         entry.state == State::Queued
+            && !self.facts.postponed.contains(&entry.id)
             && entry.action.not_before_ms <= self.now_ms
             && entry.action.not_before_block <= self.facts.head.number
     }

@@ -8,7 +8,7 @@ use std::{
 
 use alloy::{
     primitives::{Address, B256, U256},
-    rpc::types::TransactionReceipt,
+    rpc::types::{Header, TransactionReceipt},
     signers::{Error as SignerError, local::PrivateKeySigner},
 };
 use rusqlite::Connection;
@@ -108,15 +108,41 @@ pub struct Sender {
     memory: Memory,
 }
 
+/// Times the node may fail to simulate an action (for another reason than a revert, which is final at once) before the
+/// action is refused. With the delays between them, that is four minutes.
+const SIMULATIONS_MAX: u32 = 8;
+
+/// First delay of an action that cannot be simulated; doubled each time.
+const POSTPONE_MS: u64 = 1_000;
+
 /// What may be forgotten in a crash.
 #[derive(Debug, Default)]
 struct Memory {
     sent_at_ms: BTreeMap<B256, u64>,
     underpriced: BTreeSet<B256>,
     gap_since_ms: Option<u64>,
+    /// Actions that could not be simulated, and how often.
+    postponed: BTreeMap<i64, Postponed>,
+    /// Number of the head that simulations build on.
     head: u64,
-    /// Since when heads have been below the highest one seen.
+    /// Since when heads have been below that.
     behind_since: Option<Instant>,
+    /// The head of the last round, if it was complete and conclusive.
+    settled_at: Option<BlockRef>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Postponed {
+    until_ms: u64,
+    times: u32,
+}
+
+/// What came of a step.
+enum Taken {
+    Done,
+    /// What follows was planned on the assumption that this would work.
+    Otherwise,
+    Held(Hold),
 }
 
 enum Trouble {
@@ -224,16 +250,22 @@ impl Sender {
         };
         loop {
             let plan = plan::plan(&entries, &facts, &self.config, now_ms());
-            self.show(&entries, Some(facts.balance), plan.hold.clone());
-            let was_done = !plan.is_bookkeeping();
+            let is_bookkeeping = plan.is_bookkeeping();
+            let mut hold = plan.hold;
             for step in plan.steps {
-                if !self.take(step, &mut entries).await? {
-                    // What follows was planned on the assumption that this would work.
-                    self.wake.notify_one();
-                    return Ok(());
+                match self.take(step, &mut entries, &facts).await? {
+                    Taken::Done => {}
+                    Taken::Otherwise => {
+                        self.wake.notify_one();
+                        break;
+                    }
+                    Taken::Held(held) => hold = Some(held),
                 }
             }
-            if was_done {
+            if !is_bookkeeping {
+                let head = BlockRef { number: facts.head.number, hash: facts.head.hash };
+                self.memory.settled_at = plan::is_conclusive(&entries, &facts).then_some(head);
+                self.show(&entries, Some(facts.balance), hold);
                 return Ok(());
             }
         }
@@ -270,13 +302,14 @@ impl Sender {
         if self.is_behind(header.number) {
             return Ok(None);
         }
+        let grown = self.has_grown(&header).await?;
         let base_fee_wei = header.base_fee_per_gas.map(u128::from).unwrap_or_default();
         let head = Head { number: header.number, hash: header.hash, base_fee_wei, gas_limit: header.gas_limit };
         let nonce = self.rpc.nonce(account).await?;
         let balance = self.rpc.balance(account).await?;
         let tip_wei = self.tip().await?;
         let mut receipts = BTreeMap::new();
-        for transaction in plan::transactions_to_ask_for(entries) {
+        for transaction in plan::transactions_to_ask_for(entries, grown, head.number, &self.config) {
             receipts.insert(transaction, self.rpc.receipt(transaction).await?.as_ref().and_then(inclusion));
         }
         let mut blocks = BTreeMap::new();
@@ -285,9 +318,14 @@ impl Sender {
                 blocks.insert(number, block.hash);
             }
         }
+        self.memory.sent_at_ms.retain(|transaction, _| receipts.contains_key(transaction));
+        self.memory.underpriced.retain(|transaction| receipts.contains_key(transaction));
         let gap = plan::has_gap(entries, nonce);
         self.memory.gap_since_ms = gap.then(|| self.memory.gap_since_ms.unwrap_or_else(now_ms));
+        let now_ms = now_ms();
+        let postponed = self.memory.postponed.iter().filter(|(_, postponed)| postponed.until_ms > now_ms);
         Ok(Some(Facts {
+            account,
             head,
             nonce,
             balance,
@@ -297,7 +335,19 @@ impl Sender {
             sent_at_ms: self.memory.sent_at_ms.clone(),
             underpriced: self.memory.underpriced.clone(),
             gap_since_ms: self.memory.gap_since_ms,
+            postponed: postponed.map(|(id, _)| *id).collect(),
         }))
+    }
+
+    /// Whether the head of that round is still part of the chain.
+    async fn has_grown(&self, head: &Header) -> Result<bool, RpcError> {
+        let Some(last) = self.memory.settled_at else {
+            return Ok(false);
+        };
+        if head.hash == last.hash || head.parent_hash == last.hash {
+            return Ok(true);
+        }
+        Ok(self.rpc.block(last.number).await?.is_some_and(|block| block.hash == last.hash))
     }
 
     fn is_behind(&mut self, head: u64) -> bool {
@@ -324,8 +374,7 @@ impl Sender {
         }
     }
 
-    /// `false`: the rest of the plan does not hold any more.
-    async fn take(&mut self, step: Step, entries: &mut [Entry]) -> Result<bool, Trouble> {
+    async fn take(&mut self, step: Step, entries: &mut [Entry], facts: &Facts) -> Result<Taken, Trouble> {
         match step {
             Step::Record { id, change } => self.record(entry_of(entries, id), change).await?,
             Step::Settle { id, inclusion } => {
@@ -344,37 +393,60 @@ impl Sender {
                 self.sign_and_send(entry, nonce, fees, gas_limit).await?;
             }
             Step::Start { id, nonce, fees, spendable_wei } => {
-                return self.start(entry_of(entries, id), nonce, fees, spendable_wei).await;
+                let purse = Purse { account: facts.account, spendable_wei, block_gas: facts.head.gas_limit };
+                return self.start(entry_of(entries, id), nonce, fees, purse).await;
             }
             Step::Fill { nonce } => {
-                let account = self.key.address();
+                let account = facts.account;
                 tracing::warn!(nonce, "no transaction has the account's next nonce; filling it");
                 let fill =
                     move |connection: &mut Connection| outbox::enqueue_filler(connection, account, nonce, now_ms());
                 self.journal.with(fill).await?;
-                return Ok(false);
+                return Ok(Taken::Otherwise);
             }
         }
-        Ok(true)
+        Ok(Taken::Done)
     }
 
-    async fn start(&mut self, entry: &mut Entry, nonce: u64, fees: Fees, spendable_wei: U256) -> Result<bool, Trouble> {
-        let gas_limit = match self.simulate(&entry.action).await? {
-            Ok(gas_limit) => gas_limit,
-            Err(revert) => {
-                tracing::info!(key = entry.action.key, reason = revert.reason, "the chain would refuse this action");
-                self.record(entry, Change::Refused(revert)).await?;
-                return Ok(false);
+    async fn start(&mut self, entry: &mut Entry, nonce: u64, fees: Fees, purse: Purse) -> Result<Taken, Trouble> {
+        if let Some(hold) = purse.lacks(entry.action.value) {
+            return Ok(Taken::Held(hold));
+        }
+        let gas_limit = match self.simulate(&entry.action).await {
+            Ok(Ok(gas_limit)) if gas_limit > purse.block_gas => {
+                let reason = format!("needs {gas_limit} gas, and a block of this chain takes {}", purse.block_gas);
+                return self.refuse(entry, Revert::without_data(reason)).await;
             }
+            Ok(Ok(gas_limit)) => gas_limit,
+            Ok(Err(revert)) => return self.refuse(entry, revert).await,
+            Err(RpcError::Refused { message, .. }) => return self.postpone(entry, message).await,
+            Err(error) => return Err(error.into()),
         };
-        let need_wei = fees.cost_max(gas_limit) + entry.action.value;
-        if need_wei > spendable_wei {
-            let hold = Hold::Funds { have_wei: spendable_wei, need_wei };
-            self.status.send_modify(|status| status.hold = Some(hold));
-            return Ok(true);
+        if let Some(hold) = purse.lacks(fees.cost_max(gas_limit) + entry.action.value) {
+            return Ok(Taken::Held(hold));
         }
         self.sign_and_send(entry, nonce, fees, gas_limit).await?;
-        Ok(true)
+        Ok(Taken::Done)
+    }
+
+    async fn refuse(&mut self, entry: &mut Entry, revert: Revert) -> Result<Taken, Trouble> {
+        tracing::info!(key = entry.action.key, reason = revert.reason, "the chain would refuse this action");
+        self.memory.postponed.remove(&entry.id);
+        self.record(entry, Change::Refused(revert)).await?;
+        Ok(Taken::Otherwise)
+    }
+
+    /// The node says neither yes nor no: it may be behind, or it cannot stomach this action. Others must not wait for it.
+    async fn postpone(&mut self, entry: &mut Entry, message: String) -> Result<Taken, Trouble> {
+        let times = self.memory.postponed.get(&entry.id).map_or(0, |postponed| postponed.times) + 1;
+        if times >= SIMULATIONS_MAX {
+            return self.refuse(entry, Revert::without_data(message)).await;
+        }
+        tracing::warn!(key = entry.action.key, message, times, "the node cannot simulate this action");
+        let until_ms = now_ms().saturating_add(POSTPONE_MS << times);
+        self.memory.postponed.insert(entry.id, Postponed { until_ms, times });
+        self.status.send_modify(|status| status.last_refusal = Some(message));
+        Ok(Taken::Otherwise)
     }
 
     /// The gas to allow, or why the action would revert.
@@ -390,7 +462,7 @@ impl Sender {
         if let Some(gas_limit) = action.gas_limit {
             return Ok(Ok(gas_limit));
         }
-        match self.rpc.estimate_gas(request).await {
+        match self.rpc.estimate_gas_at(request, self.memory.head).await {
             Ok(gas) => Ok(Ok(gas.saturating_add(gas.saturating_mul(self.config.gas_margin_percent) / 100))),
             Err(error) => revert(error),
         }
@@ -417,6 +489,7 @@ impl Sender {
         match sent {
             Ok(()) => {
                 tracing::info!(key, transaction = %attempt.hash, nonce = attempt.nonce, "sent");
+                self.status.send_if_modified(|status| status.last_refusal.take().is_some());
             }
             Err(RpcError::Refused { message, .. }) => match Refusal::of(&message) {
                 Refusal::Known | Refusal::NonceUsed => {}
@@ -473,6 +546,21 @@ impl Sender {
             news
         });
         Ok(())
+    }
+}
+
+/// What a new transaction may cost.
+#[derive(Debug, Clone, Copy)]
+struct Purse {
+    account: Address,
+    spendable_wei: U256,
+    block_gas: u64,
+}
+
+impl Purse {
+    fn lacks(self, need_wei: U256) -> Option<Hold> {
+        let hold = Hold::Funds { account: self.account, have_wei: self.spendable_wei, need_wei };
+        (need_wei > self.spendable_wei).then_some(hold)
     }
 }
 
