@@ -64,6 +64,7 @@ export function start(): void {
   if (app.draft) app.pattern = parsePattern(app.draft.pattern);
   onChangeElsewhere(() => {
     reloadSearches();
+    dropUsedDraft();
     changed();
   });
   discoverWallets((offers) => {
@@ -76,6 +77,12 @@ export function start(): void {
 
 function reloadSearches(): void {
   app.searches = keptSearches();
+}
+
+/** A key is good for one order: another tab may have ordered with this one, or deleted it. */
+function dropUsedDraft(): void {
+  const kept = app.draft && searchOf(app.draft.publicKey);
+  if (app.draft && (!kept || kept.payment)) app.draft = null;
 }
 
 // The pool
@@ -103,6 +110,8 @@ async function followPool(): Promise<never> {
 async function lookAtPool(): Promise<void> {
   if (!app.pool || app.poolProblem) app.pool = await getPool();
   const { chain } = app.pool;
+  // Another chain or other contracts behind the same address: begin afresh, everything worth keeping is kept.
+  if (app.shop && JSON.stringify(app.shop.info) !== JSON.stringify(chain)) location.reload();
   if (chain && !app.shop) {
     const node = nodeOf(chain);
     try {
@@ -323,6 +332,11 @@ export async function pay(): Promise<Hex | null> {
   if (obstacles().length > 0 || !draft || !price || pattern.kind !== "possible" || price.pattern !== pattern.text) return null;
   let order: Hex | null = null;
   await doing("wallet", "payProblem", "The order was not placed.", async ({ info, node }, wallet) => {
+    reloadSearches();
+    dropUsedDraft();
+    if (!app.draft) {
+      throw new Problem("The order was not placed.", "This key was used or deleted in another tab.", "Make a new half of the key.");
+    }
     const params = toHex(packParams({ publicKey: fromHex(draft.publicKey), ranges: pattern.ranges }));
     const payment = {
       chainId: info.chainId,
@@ -338,7 +352,7 @@ export async function pay(): Promise<Hex | null> {
     try {
       tx = await sendOrder(node, info, wallet, params, price.price);
     } catch (error) {
-      keep(draft);
+      keepDraft(draft);
       throw error;
     }
     app.draft = null;
@@ -363,6 +377,7 @@ async function awaitOrder(search: Search): Promise<Hex | null> {
   const order = await orderOf(shop.node, shop.info, payment.tx);
   keep({ ...search, payment: { ...payment, order } });
   void refreshAccount();
+  changed();
   return order;
 }
 
@@ -370,15 +385,16 @@ async function awaitOrder(search: Search): Promise<Hex | null> {
 async function recoverOrders(): Promise<void> {
   const { shop } = app;
   const unseen = app.searches.filter(({ payment }) => payment && !payment.order && payment.chainId === shop?.info.chainId);
-  for (const search of unseen) {
-    if (search.payment?.tx) await awaitOrder(search).catch(() => null);
-    else if (shop && search.payment) {
-      const orders = await readOrdersOf(shop.node, shop.info, search.payment.requester).catch(() => []);
-      adoptOrders(orders);
-      if (!searchOf(search.publicKey)?.payment?.order) restoreDraft(search);
-    }
-    changed();
-  }
+  await Promise.all(unseen.map((search) => (search.payment?.tx ? awaitOrder(search).catch(() => null) : lookForOrder(search))));
+  changed();
+}
+
+async function lookForOrder(search: Search): Promise<void> {
+  const { shop } = app;
+  if (!shop || !search.payment) return;
+  adoptOrders(await readOrdersOf(shop.node, shop.info, search.payment.requester).catch(() => []));
+  if (!searchOf(search.publicKey)?.payment?.order) restoreDraft(search);
+  changed();
 }
 
 /** The wallet was asked but nothing came of it: the key is fresh and can be used. */

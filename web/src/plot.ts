@@ -84,7 +84,7 @@ export function thin(samples: Sample[], most: number): Sample[] {
 }
 
 export function inOneSentence(model: PlotModel, over: boolean): string {
-  const done = Math.round(model.now.chance * 1000) / 1000;
+  const done = model.now.chance;
   if (over) return `It took ${duration(model.now.at)}. By then ${percent(done)} of such searches are over.`;
   const marks = model.marks
     .filter(({ at }) => at > model.now.at)

@@ -112,7 +112,7 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
   await shoot(page, SHOTS, "phone-rejected");
   wallet.rejects = false;
 
-  await tabTo(page, "pay");
+  assert.equal(await focusedId(page), "pay", "the focus stays where the user was");
   await page.keyboard.press("Enter");
   await page.waitForURL(/#order\/0x[0-9a-f]{64}$/);
   assert.equal(wallet.sent.length, 1, "one transaction");

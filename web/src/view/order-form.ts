@@ -19,7 +19,7 @@ import { duration, ether, exactly, inWords, percent, rlc, short } from "../forma
 import { isLasting, type Search } from "../keep";
 import { halfKeyFile } from "../key";
 import { chanceFound, secondsFor } from "../odds";
-import { byId, confirmed, copyButton, download, el, renderWhen, setText, showProblem } from "./dom";
+import { announce, byId, confirmed, copyButton, download, el, renderWhen, setAttribute, setText, showProblem } from "./dom";
 import { walletChoice } from "./wallet-choice";
 
 const ADDRESS_LENGTH = 34;
@@ -103,9 +103,10 @@ function takeNearest(nearest: string): void {
   typePattern(nearest);
 }
 
-function showQuote({ difficulty }: Pattern): void {
+function showQuote({ text, difficulty }: Pattern): void {
   const { price, shop } = app;
   const rate = knownRate();
+  tell(text, difficulty);
   facts("quote-difficulty", `1 in ${inWords(difficulty)}`, difficulty >= 1e6 && difficulty < 1e18 ? `exactly ${exactly(difficulty)}` : "");
   if (price && shop) facts("quote-price", rlc(price.price), `${inWords(Number(price.units))} × ${rlc(shop.terms.unitPrice)}`);
   else facts("quote-price", shop ? "…" : "–", shop ? "asking the contract" : "the pool is not reached");
@@ -113,13 +114,22 @@ function showQuote({ difficulty }: Pattern): void {
     const [half, most] = [secondsFor(difficulty, 0.5, rate), secondsFor(difficulty, 0.95, rate)];
     facts("quote-time", `about ${duration(half)}`, `19 of 20 within ${duration(most)}, at this pool's latest rate`);
   } else {
-    facts("quote-time", "not known yet", "the pool has not searched lately");
+    facts("quote-time", "not known yet", shop ? "the pool has not searched lately" : "");
   }
   if (rate && shop) {
     const chance = chanceFound(difficulty, rate * shop.terms.duration);
     facts("quote-chance", percent(chance), `within ${duration(shop.terms.duration)}; if not, all is refunded`);
   } else if (shop) facts("quote-chance", "–", `tried for ${duration(shop.terms.duration)}; if not found, all is refunded`);
   else facts("quote-chance", "–", "");
+}
+
+let told = "";
+
+/** For those who do not see the numbers change: once, when the price is known. */
+function tell(text: string, difficulty: number): void {
+  if (!app.price || told === text) return;
+  told = text;
+  announce(`${text} is possible: one address in ${inWords(difficulty)}, for ${rlc(app.price.price)}.`);
 }
 
 function facts(id: string, main: string, small: string): void {
@@ -129,8 +139,8 @@ function facts(id: string, main: string, small: string): void {
 // Key
 
 function showKey(): void {
-  const { draft } = app;
-  renderWhen(byId("key-step"), draft && [draft.publicKey, draft.saved, draft.pattern], () => (draft ? madeKey(draft) : noKey()));
+  const { draft, busy } = app;
+  renderWhen(byId("key-step"), draft && [draft.publicKey, draft.saved, draft.pattern, busy], () => (draft ? madeKey(draft) : noKey()));
 }
 
 function noKey(): HTMLElement[] {
@@ -147,6 +157,7 @@ function madeKey(draft: Search): (HTMLElement | false)[] {
     keyIsSaved();
   };
   const remove = async () => {
+    if (app.busy) return;
     const yes = await confirmed("Delete this half key?", "No order was made with it yet. Copies that you saved stay good.", "Delete it");
     if (yes) forget(draft.publicKey);
     (document.getElementById("make-key") ?? document.getElementById("delete-key"))?.focus();
@@ -165,7 +176,7 @@ function madeKey(draft: Search): (HTMLElement | false)[] {
       { class: "row" },
       el("button", { type: "button", class: draft.saved ? "button" : "button primary", id: "save-key", click: save }, "Save as a file"),
       copyButton("copy-key", "Copy the secret half", () => draft.halfKey, keyIsSaved),
-      el("button", { type: "button", class: "button quiet", id: "delete-key", click: remove }, "Delete"),
+      el("button", { type: "button", class: "button quiet", id: "delete-key", "aria-disabled": app.busy === null ? null : "true", click: () => void remove() }, "Delete"),
     ),
     el("details", {}, el("summary", {}, "Public half, which goes into the order"), el("p", {}, el("code", { class: "hex" }, draft.publicKey))),
   ];
@@ -216,7 +227,12 @@ function connected(): (HTMLElement | false | null)[] {
 }
 
 function action(id: string, label: string, click: () => Promise<void>): HTMLElement {
-  return el("button", { type: "button", class: "button", id, disabled: app.busy !== null, click: () => void click() }, label);
+  const act = async () => {
+    await click();
+    // The button may be gone with what it was for.
+    if (document.activeElement === document.body) document.getElementById("disconnect")?.focus();
+  };
+  return el("button", { type: "button", class: "button", id, "aria-disabled": app.busy === null ? null : "true", click: () => void act() }, label);
 }
 
 function fact(name: string, value: string, title?: string): HTMLElement {
@@ -229,7 +245,9 @@ function showPayment(): void {
   const { busy, payProblem } = app;
   const missing = obstacles();
   const button = byId<HTMLButtonElement>("pay");
-  button.disabled = missing.length > 0 || busy !== null;
+  // While something is under way it keeps the focus: pressing it again does nothing.
+  button.disabled = missing.length > 0 && busy === null;
+  setAttribute(button, "aria-disabled", busy !== null ? "true" : null);
   setText(button, payLabel());
   setText(byId("pay-state"), paymentState(missing));
   showProblem(byId("pay-problem"), payProblem);

@@ -41,7 +41,7 @@ function rowsOf(): Row[] {
 function rowOfSearch(search: Search): Row {
   const { payment, pattern, address, createdAt } = search;
   const elsewhere = payment && app.shop && payment.chainId !== app.shop.info.chainId ? ` on chain ${payment.chainId}` : "";
-  const state = address ?? (payment?.order ? "open it to see" : "waiting for the chain");
+  const state = address ?? (payment?.order ? "paid; open it to follow" : "waiting for the chain");
   return { order: payment?.order ?? null, pattern, detail: `${when(createdAt)}${elsewhere}: ${state}`, search };
 }
 

@@ -24,11 +24,10 @@ export function drawPlot(model: PlotModel, width: number, over: boolean): SVGSVG
   const marks = model.marks.flatMap(({ chance, at }) => [
     svg("line", { class: "mark", x1: x(at), x2: x(at), y1: y(chance), y2: bottom }),
     svg("circle", { class: "mark-dot", cx: x(at), cy: y(chance), r: 3 }),
-    svg("text", { class: "label", x: x(at) + 6, y: Math.min(y(chance) + 16, bottom - 6) }, percent(chance)),
+    markLabel(x(at), y(chance), percent(chance)),
   ]);
   const { past, now } = model;
   const area = past.length > 1 ? `${line(past)}L${x(now.at).toFixed(1)} ${bottom}L${x(past[0]?.at ?? 0).toFixed(1)} ${bottom}Z` : "";
-  const nowLabelLeft = x(now.at) > width - 110;
   return svg(
     "svg",
     { class: "plot", width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" },
@@ -39,12 +38,23 @@ export function drawPlot(model: PlotModel, width: number, over: boolean): SVGSVG
     ...marks,
     svg("path", { class: "past", d: line(past) }),
     svg("circle", { class: over ? "now over" : "now", cx: x(now.at), cy: y(now.chance), r: 6 }),
-    svg(
-      "text",
-      { class: "now-label", x: x(now.at) + (nowLabelLeft ? -10 : 10), y: y(now.chance) - 10, "text-anchor": nowLabelLeft ? "end" : "start" },
-      over ? "found" : percent(now.chance),
-    ),
+    nowLabel(x(now.at), y(now.chance), over ? "found" : percent(now.chance)),
   );
+}
+
+/** Above and left of a point the curve leaves room, except at the left edge. */
+const ROOM_LEFT = EDGE.left + 44;
+
+function markLabel(x: number, y: number, text: string): SVGElement {
+  return x > ROOM_LEFT
+    ? svg("text", { class: "label", x: x - 8, y: y - 6, "text-anchor": "end" }, text)
+    : svg("text", { class: "label", x: x + 8, y: y + 14 }, text);
+}
+
+function nowLabel(x: number, y: number, text: string): SVGElement {
+  return x > ROOM_LEFT + 30
+    ? svg("text", { class: "now-label", x: x - 11, y: y - 9, "text-anchor": "end" }, text)
+    : svg("text", { class: "now-label", x: x + 12, y: y - 8 }, text);
 }
 
 const LABEL_WIDTH = 62;

@@ -10,6 +10,7 @@ export function showPool(): void {
   const { pool, poolProblem, workers, jobs, shop } = app;
   const state = byId("pool-state");
   state.classList.toggle("lost", poolProblem !== null);
+  state.classList.toggle("live", pool !== null && poolProblem === null);
   setText(state, poolProblem ? "Pool not reached" : pool ? online(workers) : "Asking the pool…");
   const perSecond = knownRate();
   renderWhen(byId("pool-panel"), [pool, workers, jobs, shop?.terms, perSecond && rate(perSecond)], () => {

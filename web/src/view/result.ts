@@ -157,7 +157,7 @@ function checkIt(finished: Finished): HTMLElement {
   const packed = app.shop ? packedParams(params) : "";
   const value = (name: string, text: string) => el("div", {}, el("dt", {}, name), el("dd", {}, el("code", { class: "hex whole" }, text)));
   const command = (text: string) => el("pre", {}, el("code", {}, text));
-  const power = answer.image >> 1;
+  const raised = ["⁰", "¹", "²"][answer.image >> 1];
   return el(
     "details",
     { id: "check" },
@@ -168,9 +168,9 @@ function checkIt(finished: Finished): HTMLElement {
       {},
       el("li", {}, "The offset k is keccak256(order ‖ worker) mod n, plus the index. So it is bound to this order and this worker."),
       el("li", {}, "Q = P + k·G on secp256k1, where P is your public half."),
-      el("li", {}, `x = β^${power}·Qx mod p, with the prefix ${answer.image & 1 ? "03" : "02"}: the public key of the address.`),
+      el("li", {}, `x = β${raised}·Qx mod p, with the prefix ${answer.image & 1 ? "03" : "02"}: the public key of the address.`),
       el("li", {}, "RIPEMD-160(SHA-256(public key)), as Base58Check with version 0, is the address."),
-      el("li", {}, `Your private key is ±λ^${power}·(a + k) mod n, where a is your half; the sign is the one that gives the prefix above.`),
+      el("li", {}, `Your private key is ±λ${raised}·(a + k) mod n, where a is your half; the sign is the one that gives the prefix above.`),
     ),
     el(
       "dl",

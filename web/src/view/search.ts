@@ -21,6 +21,7 @@ import { withdrawal } from "./withdrawal";
 let watch: OrderWatch | null = null;
 let spoken = "";
 let refunding = false;
+let refundSeen = "";
 let refundProblem: Problem | null = null;
 
 export function openSearch(shop: Shop, order: Hex): void {
@@ -88,7 +89,9 @@ export function showSearch(): void {
   const { state } = watch;
   const phase = phaseOf(state);
   showTitle(state, phase);
-  showProblem(byId("search-problem"), state.problem);
+  // A pool that is not reached is told at the top already, and the chain is asked through it.
+  showProblem(byId("search-problem"), app.poolProblem ? null : state.problem);
+  noticeRefund(state);
   showStages(state);
   showOdds(state, phase);
   showFacts(state, phase);
@@ -170,10 +173,10 @@ function showOdds(state: OrderState, phase: Phase): void {
   const { chance } = modelOf(state).now;
   const known = state.job !== null && state.job.progress.done > 0;
   const busy = phase === "searching" && state.link !== "lost";
-  byId("mill").hidden = phase === "settled" || phase === "looking";
+  byId("mill").hidden = !["waiting", "searching", "checking", "stopped"].includes(phase);
   byId("millstone").classList.toggle("busy", busy);
   setAttribute(byId("ring"), "stroke-dasharray", `${(RING * (known ? chance : 0)).toFixed(1)} ${RING.toFixed(1)}`);
-  setText(byId("odds-big"), known ? percent(chance) : "–");
+  setText(byId("odds-big"), known ? percent(chance).replace("under ", "< ").replace("over ", "> ") : "–");
   setText(byId("odds-text"), oddsInWords(state, phase, known));
   setText(byId("link-text"), linkInWords(state));
 }
@@ -203,11 +206,17 @@ function showFacts(state: OrderState, phase: Phase): void {
     ["Rate", perSecond > 0 ? rate(perSecond) : "–", job && job.workers > 0 ? `${job.workers} ${job.workers === 1 ? "worker" : "workers"} now` : ""],
     ["Addresses tried", job ? inWords(Math.floor(sampledUntilNow(state).at(-1)?.done ?? 0)) : "–", difficulty ? `1 in ${inWords(difficulty)} fits` : ""],
     ["Time", job ? duration(model.now.at) : "–", outlook !== null ? `95${"\u00a0"}% within ${duration(outlook)} from now` : ""],
-    ["Paid", placed ? rlc(placed.details.price) : "–", placed && phase !== "settled" ? `refundable after ${when(Number(placed.details.deadline) * 1000)}` : ""],
+    ["Paid", placed ? rlc(placed.details.price) : "–", paidNote(state, phase)],
   ];
   renderWhen(byId("search-facts"), rows, () =>
     rows.map(([name, value, small]) => el("div", {}, el("dt", {}, name), el("dd", {}, el("span", {}, value), small && el("small", {}, small)))),
   );
+}
+
+function paidNote({ placed }: OrderState, phase: Phase): string {
+  if (!placed || phase === "settled") return "";
+  if (phase === "refunded") return "given back";
+  return `refundable after ${when(Number(placed.details.deadline) * 1000)}`;
 }
 
 const TABLE_CHANCES = [0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
@@ -237,6 +246,13 @@ function showPlot(state: OrderState): void {
 }
 
 // Refund
+
+/** Money has come into the account at the market: look there once. */
+function noticeRefund({ id, refund }: OrderState): void {
+  if (!refund || refundSeen === id) return;
+  refundSeen = id;
+  void refreshAccount();
+}
 
 function showRefund(state: OrderState, phase: Phase): void {
   const { shop, wallet, balances, offers } = app;

@@ -91,6 +91,7 @@ test("an order that the pool declines says why, and the money comes back", async
   await order(page, "1LoVErs");
   await page.waitForSelector('[data-stage="refunded"]', { timeout: 20_000 });
   assert.match(await page.textContent("#refund"), /declined the order: no worker of this pool may run it/);
+  await page.waitForSelector("#withdraw");
   await shoot(page, SHOTS, "desktop-declined");
   await context.close();
   mock.control.declines = false;
