@@ -7,32 +7,26 @@ import {IVerifier} from "./interfaces/IVerifier.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 /// @title Market for computation
 /// @dev No re-entrancy guard on purpose: every function finishes its books before it calls out, and a contract may
 /// well order its next computation from within the callback of the last one. The token is trusted to move exactly
 /// the amounts it is told to, as RLC does.
 contract Market is IMarket {
-    using SafeCast for uint256;
     using SafeERC20 for IERC20;
 
-    /// @dev One word, since an order that is paid from an account changes both.
-    struct Account {
-        uint128 balance;
-        uint128 requests;
-    }
-
-    /// @dev `Offer` in another order: a settlement reads the first three words, a request two of them.
+    /// @dev `Offer` packed by who reads what: a settlement the first two words, a request the third. The provider's
+    /// address is cut in two to fill them.
     struct StoredOffer {
         address pool;
-        uint32 duration;
+        uint96 providerHigh;
+        uint64 providerLow;
+        address verifier;
         uint16 poolFeeBps;
         uint16 providerFeeBps;
-        bool active;
-        address verifier;
         uint96 unitPrice;
-        address provider;
+        uint32 duration;
+        bool active;
         bytes32 app;
     }
 
@@ -47,6 +41,9 @@ contract Market is IMarket {
     uint256 public constant MAX_REASON_BYTES = 256;
     /// @notice The pool pays for this gas: a callback stores a few words, and whoever needs more reads the event.
     uint256 public constant MAX_CALLBACK_GAS = 500_000;
+    /// @notice Orders that differ in nothing, to the second, and still get different ids. It bounds a search and is far
+    /// above what anybody needs.
+    uint256 public constant MAX_ALIKE = 64;
     /// @dev What is spent between the gas check and the callback's first instruction: a cold account and what it
     /// delegates to (EIP-7702), 2,600 each, and stack work.
     uint256 private constant CALLBACK_OVERHEAD = 8000;
@@ -55,7 +52,7 @@ contract Market is IMarket {
 
     mapping(bytes32 offer => StoredOffer) private _offers;
     mapping(bytes32 order => Status) private _statuses;
-    mapping(address account => Account) private _accounts;
+    mapping(address account => uint256) private _accounts;
 
     constructor(address token_) {
         if (token_ == address(0)) revert ZeroAddress();
@@ -72,17 +69,19 @@ contract Market is IMarket {
         if (terms.duration == 0 || terms.duration > MAX_DURATION) revert DurationOutOfRange(terms.duration);
 
         offer = keccak256(abi.encode(block.chainid, address(this), terms));
-        StoredOffer storage stored = _offers[offer];
-        if (stored.active) revert OfferAlreadyActive(offer);
-        stored.pool = terms.pool;
-        stored.duration = terms.duration;
-        stored.poolFeeBps = terms.poolFeeBps;
-        stored.providerFeeBps = terms.providerFeeBps;
-        stored.active = true;
-        stored.verifier = terms.verifier;
-        stored.unitPrice = terms.unitPrice;
-        stored.provider = terms.provider;
-        stored.app = terms.app;
+        if (_offers[offer].active) revert OfferAlreadyActive(offer);
+        _offers[offer] = StoredOffer({
+            pool: terms.pool,
+            providerHigh: uint96(uint160(terms.provider) >> 64),
+            providerLow: uint64(uint160(terms.provider)),
+            verifier: terms.verifier,
+            poolFeeBps: terms.poolFeeBps,
+            providerFeeBps: terms.providerFeeBps,
+            unitPrice: terms.unitPrice,
+            duration: terms.duration,
+            active: true,
+            app: terms.app
+        });
         emit OfferPublished(offer, msg.sender, terms);
     }
 
@@ -234,7 +233,7 @@ contract Market is IMarket {
         StoredOffer storage stored = _offers[offer];
         terms = Offer({
             pool: stored.pool,
-            provider: stored.provider,
+            provider: _providerOf(stored),
             app: stored.app,
             verifier: stored.verifier,
             unitPrice: stored.unitPrice,
@@ -247,7 +246,7 @@ contract Market is IMarket {
 
     /// @inheritdoc IMarket
     function accountOf(address account) external view returns (uint256) {
-        return _accounts[account].balance;
+        return _accounts[account];
     }
 
     /// @inheritdoc IMarket
@@ -296,8 +295,11 @@ contract Market is IMarket {
     function _open(Order memory details, address requester) internal returns (bytes32 id) {
         if (requester == address(0)) revert ZeroAddress();
         details.requester = requester;
-        details.nonce = _accounts[requester].requests++;
-        id = keccak256(abi.encode(block.chainid, address(this), details));
+        id = _idOf(details);
+        while (_statuses[id] != Status.None) {
+            if (++details.nonce == MAX_ALIKE) revert TooManyAlike(id);
+            id = _idOf(details);
+        }
         _statuses[id] = Status.Open;
         emit Requested(id, details.offer, requester, details);
     }
@@ -311,7 +313,7 @@ contract Market is IMarket {
         uint256 workerPaid = price - poolPaid - providerPaid;
         _credit(worker, workerPaid);
         _credit(offer.pool, poolPaid);
-        _credit(offer.provider, providerPaid);
+        _credit(_providerOf(offer), providerPaid);
         emit Settled(id, worker, workerPaid, poolPaid, providerPaid, result);
     }
 
@@ -350,6 +352,8 @@ contract Market is IMarket {
     }
 
     function _withdraw(address to, uint256 amount) internal {
+        // Tokens that the market owes to nobody would be stuck in it.
+        if (to == address(this)) revert InvalidReceiver(to);
         _debit(msg.sender, amount);
         TOKEN.safeTransfer(to, amount);
         emit Withdrawn(msg.sender, to, amount);
@@ -363,14 +367,22 @@ contract Market is IMarket {
     }
 
     function _credit(address account, uint256 amount) internal {
-        if (amount > 0) _accounts[account].balance += amount.toUint128();
+        if (amount > 0) _accounts[account] += amount;
     }
 
     function _debit(address account, uint256 amount) internal {
-        uint256 balance = _accounts[account].balance;
+        uint256 balance = _accounts[account];
         if (balance < amount) revert AccountTooLow(account, balance, amount);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        _accounts[account].balance = uint128(balance - amount); // fits: less than what was there
+        _accounts[account] = balance - amount;
+    }
+
+    function _providerOf(StoredOffer storage offer) internal view returns (address) {
+        return address((uint160(offer.providerHigh) << 64) | offer.providerLow);
+    }
+
+    /// @dev Same as `orderIdOf`, for an order in memory.
+    function _idOf(Order memory order) internal view returns (bytes32) {
+        return keccak256(abi.encode(block.chainid, address(this), order));
     }
 
     function _requireOpen(bytes32 id) internal view {

@@ -75,6 +75,17 @@ contract MarketAccountTest is Fixture {
         assertEq(token.balanceOf(address(market)), 30, "market's wallet");
     }
 
+    function test_withdrawTo_revertsIf_receiverIsTheMarketOrNobody() public {
+        deposit(alice, 50);
+        vm.startPrank(alice);
+        vm.expectRevert(abi.encodeWithSelector(IMarket.InvalidReceiver.selector, address(market)));
+        market.withdrawTo(address(market), 20);
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InvalidReceiver.selector, address(0)));
+        market.withdrawTo(address(0), 20);
+        vm.stopPrank();
+        assertMoved(50);
+    }
+
     function test_fuzz_withdraw_revertsIf_moreThanTheAccountHolds(uint256 held, uint256 wanted) public {
         held = bound(held, 0, WALLET);
         wanted = bound(wanted, held + 1, type(uint256).max);

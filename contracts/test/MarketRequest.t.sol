@@ -33,6 +33,36 @@ contract MarketRequestTest is Fixture {
         assertEq(market.orderIdOf(expectedOrder(alice, 1)), second, "second");
     }
 
+    /// @dev An id must not come back when its order is over: its status would say that it is.
+    function test_request_againAfterTheFirstWasDeclinedIsANewOrder() public {
+        deposit(alice, 700);
+        vm.prank(alice);
+        bytes32 first = market.request(offer, 100, 700, bob, 9, "params");
+        vm.prank(pool);
+        market.decline(expectedOrder(alice, 0), "");
+        vm.prank(alice);
+        bytes32 second = market.request(offer, 100, 700, bob, 9, "params");
+        assertTrue(first != second, "ids differ");
+        assertStatus(expectedOrder(alice, 0), IMarket.Status.Refunded);
+        assertStatus(expectedOrder(alice, 1), IMarket.Status.Open);
+    }
+
+    function test_request_revertsIf_tooManyAreAlike() public {
+        deposit(alice, 7 * 66);
+        vm.startPrank(alice);
+        bytes32 last;
+        for (uint256 i = 0; i < 64; ++i) {
+            last = market.request(offer, 1, 7, bob, 9, "params");
+        }
+        vm.expectRevert(abi.encodeWithSelector(IMarket.TooManyAlike.selector, last));
+        market.request(offer, 1, 7, bob, 9, "params");
+        // Whatever makes it another order will do.
+        market.request(offer, 1, 7, bob, 8, "params");
+        vm.warp(block.timestamp + 1);
+        market.request(offer, 1, 7, bob, 9, "params");
+        vm.stopPrank();
+    }
+
     function test_requestFor_isPaidByTheCallerAndOwnedByTheOther() public {
         deposit(bob, 700);
         vm.prank(bob);

@@ -45,7 +45,7 @@ interface IMarket is IApprovalReceiver {
     /// @param units Units of work paid for.
     /// @param price `units` times the offer's unit price, in nRLC.
     /// @param deadline Last second in which it can be settled.
-    /// @param nonce Count of the requester's earlier orders; makes ids unique.
+    /// @param nonce Tells apart orders that are otherwise equal, to the second: 0, then 1 and so on.
     /// @param params Input of the app, judged by the verifier.
     struct Order {
         bytes32 offer;
@@ -97,6 +97,7 @@ interface IMarket is IApprovalReceiver {
     event Withdrawn(address indexed account, address indexed to, uint256 amount);
 
     error ZeroAddress();
+    error InvalidReceiver(address to);
     error NotToken(address caller);
     error NotPool(address caller, address pool);
     error VerifierMissing(address verifier);
@@ -114,6 +115,7 @@ interface IMarket is IApprovalReceiver {
     error CallbackGasTooHigh(uint256 callbackGas);
     /// @notice The settler must send more gas: what remains would starve the callback.
     error CallbackStarved(uint256 callbackGas);
+    error TooManyAlike(bytes32 order);
     error NotOpen(bytes32 order, Status status);
     error DeadlinePassed(uint256 deadline);
     error DeadlineNotPassed(uint256 deadline);
@@ -136,7 +138,7 @@ interface IMarket is IApprovalReceiver {
     /// @notice Moves `amount` from the caller's account to its wallet.
     function withdraw(uint256 amount) external;
 
-    /// @notice Moves `amount` from the caller's account to the wallet of `to`.
+    /// @notice Moves `amount` from the caller's account to the wallet of `to`, which must not be the market's.
     function withdrawTo(address to, uint256 amount) external;
 
     /// @notice Orders, paid from the caller's account.

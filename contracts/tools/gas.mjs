@@ -1,0 +1,238 @@
+// Measures the gas of whole transactions on anvil and writes gas.json, or with --check compares it.
+// Everything is pinned (accounts, time, hard fork), so equal code gives equal numbers: a change is a change of code.
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js";
+import { Point, candidate, encodeParams, encodeResult } from "../test/vectors/vanity.mjs";
+import { binaryOf, root } from "./forge.mjs";
+
+const ORDER = "(bytes32,address,address,uint32,uint64,uint96,uint64,uint256,bytes)";
+const REQUEST = "bytes32,uint64,uint256,address,uint32,bytes";
+const PERMIT = "(uint256,uint256,uint8,bytes32,bytes32)";
+const REQUESTED = cast("sig-event", `Requested(bytes32,bytes32,address,${ORDER})`);
+const ZERO = "0x" + "0".repeat(40);
+const RLC = 10n ** 9n;
+const UNIT_PRICE = RLC / 1000n;
+const PRICE = 100n * UNIT_PRICE;
+const START = 1_800_000_000;
+const DURATION = 3_600;
+
+const anvil = spawn(binaryOf("anvil"), ["--port", "0", "--hardfork", "prague", "--timestamp", String(START)], {
+  stdio: ["ignore", "pipe", "inherit"],
+});
+const url = await listening(anvil);
+let now = START;
+const gas = {};
+try {
+  await measure();
+} finally {
+  anvil.kill();
+  await once(anvil, "exit");
+}
+
+const numbers = join(root, "gas.json");
+const readme = join(root, "README.md");
+const outputs = [[numbers, JSON.stringify(gas, null, 2) + "\n"], [readme, withTable(readFileSync(readme, "utf8"))]];
+if (!process.argv.includes("--check")) {
+  for (const [path, text] of outputs) writeFileSync(path, text);
+} else if (outputs.some(([path, text]) => readFileSync(path, "utf8") !== text)) {
+  const before = JSON.parse(readFileSync(numbers, "utf8"));
+  for (const name of new Set([...Object.keys(before), ...Object.keys(gas)])) {
+    if (before[name] !== gas[name]) console.error(`${name}: ${before[name]} in gas.json, ${gas[name]} measured`);
+  }
+  console.error("gas.json or the table in README.md differs from what was measured");
+  console.error("\nhint: npm run gas, and say in the commit why it changed");
+  process.exit(1);
+}
+
+/// The same numbers for people, between two marks in README.md.
+function withTable(page) {
+  const rows = Object.entries(gas).map(([name, used]) => `| ${name} | ${used.toLocaleString("en")} |`);
+  const table = ["| transaction | gas |", "| --- | ---: |", ...rows].join("\n");
+  return page.replace(/(<!-- gas -->\n)[^]*(\n<!-- \/gas -->)/, `$1${table}$2`);
+}
+
+async function measure() {
+  const [deployer, pool, provider, worker, alice, bob, carol] = await rpc("eth_accounts");
+  const secret = 0x1234567890abcdefn;
+  // One hash in sixteen is wanted: a range as wide as that of a first letter or two.
+  const ranges = [[0x40n << 152n, (0x50n << 152n) - 1n]];
+  const params = encodeParams(Point.BASE.multiply(secret).toBytes(true), ranges);
+
+  const token = await deploy("RLC", deployer, "(address)", deployer);
+  const market = await deploy("Market", deployer, "(address)", token);
+  const verifier = await deploy("VanityVerifier", deployer);
+  const terms = (judge) =>
+    `(${pool},${provider},0x${"ab".repeat(32)},${judge},${UNIT_PRICE},500,1000,${DURATION})`;
+  const offer = await publish(terms(verifier), "publishOffer");
+  const shop = await deploy("VanityShop", deployer, "(address,bytes32,uint64,uint64)", market, offer, 1_000_000, 100);
+  // Accepts whatever it is shown: what the market itself costs.
+  const yes = await create(deployer, "0x6760015f5260205ff35f5260086018f3");
+  const lenient = await publish(terms(yes));
+
+  for (const account of [alice, bob, carol, pool, worker]) {
+    await send(deployer, token, "transfer(address,uint256)", account, 10_000n * RLC);
+  }
+  // What comes first writes words that were zero; what people pay is mostly the second.
+  await send(alice, token, "approve(address,uint256)", market, 1_000n * RLC);
+  await measured("deposit, first", alice, market, "deposit(uint256)", 100n * RLC);
+  await measured("deposit", alice, market, "deposit(uint256)", 100n * RLC);
+  await measured("withdraw", alice, market, "withdraw(uint256)", RLC);
+  await measured("depositWithPermit", carol, market, "depositWithPermit(uint256,uint256,uint8,bytes32,bytes32)",
+    100n * RLC, ...(await permit(carol, 100n * RLC)));
+
+  const plain = [100, PRICE, ZERO, 0, hex(params)];
+  const request = (name, from, offered) =>
+    measured(name, from, market, `request(${REQUEST})`, offered, ...plain);
+  const requestByCall = (name, from) =>
+    measured(name, from, token, "approveAndCall(address,uint256,bytes)", market, PRICE, encode(`f(${REQUEST})`, offer, ...plain));
+  const orderByCall = (name, from) =>
+    measured(name, from, token, "approveAndCall(address,uint256,bytes)", shop, PRICE, encode("f(bytes)", hex(params)));
+
+  const first = await request(null, alice, offer);
+  const fromAccount = await request("request from account", alice, offer);
+  const byCall = await requestByCall("request by approveAndCall", bob);
+  await measured("requestWithPermit", bob, market, `requestWithPermit(${REQUEST},${PERMIT})`, offer, ...plain,
+    `(${[PRICE, ...(await permit(bob, PRICE))]})`);
+  const atShop = await orderByCall("order at shop by approveAndCall", carol);
+
+  await settle("settle vanity, first of pool, provider and worker", first);
+  await settle("settle vanity", fromAccount);
+  await settle("settle vanity to a new worker", byCall, deployer);
+  await settle("settle vanity with callback", atShop);
+  await settle("settle with a verifier that accepts all", await request(null, alice, lenient));
+  gas["vanity verifier on top of settlement"] = gas["settle vanity"] - gas["settle with a verifier that accepts all"];
+
+  await measured("decline", pool, market, `decline(${ORDER},bytes)`, (await request(null, alice, offer)).tuple, hex(Buffer.from("no worker")));
+  const late = await request(null, alice, offer);
+  now += DURATION;
+  await measured("refund", bob, market, `refund(${ORDER})`, late.tuple);
+  gas["whole life: request from account + settle vanity"] = gas["request from account"] + gas["settle vanity"];
+  gas["whole life: request by approveAndCall + settle vanity"] = gas["request by approveAndCall"] + gas["settle vanity"];
+  gas["whole life: order at shop + settle vanity with callback"] =
+    gas["order at shop by approveAndCall"] + gas["settle vanity with callback"];
+
+  async function settle(name, order, by = worker) {
+    const result = search(secret, hexToBytes(order.id.slice(2)), hexToBytes(by.slice(2)), ranges);
+    await measured(name, pool, market, `settle(${ORDER},address,bytes)`, order.tuple, by, hex(result));
+  }
+
+  async function publish(tuple, name) {
+    const receipt = await measured(name, pool, market, "publishOffer((address,address,bytes32,address,uint96,uint16,uint16,uint32))", tuple);
+    return receipt.logs.at(-1).topics[1];
+  }
+
+  async function permit(owner, value) {
+    const nonce = await rpc("eth_call", { to: token, data: calldata("nonces(address)", owner) }, "latest");
+    const deadline = START * 2;
+    const field = (name, type) => ({ name, type });
+    const signature = await rpc("eth_signTypedData_v4", owner, {
+      domain: { name: "RLC", version: "1", chainId: 31337, verifyingContract: token },
+      primaryType: "Permit",
+      types: {
+        EIP712Domain: [field("name", "string"), field("version", "string"), field("chainId", "uint256"), field("verifyingContract", "address")],
+        Permit: [field("owner", "address"), field("spender", "address"), field("value", "uint256"), field("nonce", "uint256"), field("deadline", "uint256")],
+      },
+      message: { owner, spender: market, value: String(value), nonce, deadline: String(deadline) },
+    });
+    return [deadline, parseInt(signature.slice(130), 16), signature.slice(0, 66), "0x" + signature.slice(66, 130)];
+  }
+}
+
+/// The first candidate that is wanted, as a worker would send it.
+function search(secret, order, worker, ranges) {
+  const publicKey = Point.BASE.multiply(secret).toBytes(true);
+  for (let index = 0n; ; index++) {
+    const { sum, hashes } = candidate(publicKey, order, worker, index);
+    const image = hashes.findIndex((hash) => ranges.some(([lo, hi]) => lo <= hash && hash <= hi));
+    if (image >= 0) return encodeResult(worker, index, image, sum);
+  }
+}
+
+async function deploy(name, from, signature, ...args) {
+  const { bytecode } = JSON.parse(readFileSync(join(root, "artifacts", `${name}.json`)));
+  const constructor = signature ? encode("f" + signature, ...args).slice(2) : "";
+  return create(from, bytecode + constructor, `deploy ${name}`);
+}
+
+async function create(from, data, name) {
+  return (await transact({ from, data }, name)).contractAddress;
+}
+
+function send(from, to, signature, ...args) {
+  return transact({ from, to, data: calldata(signature, ...args) });
+}
+
+/// Sends, books the gas under `name`, and gives back the order if one was requested.
+async function measured(name, from, to, signature, ...args) {
+  const receipt = await transact({ from, to, data: calldata(signature, ...args) }, name);
+  const log = receipt.logs.find(({ topics }) => topics[0] === REQUESTED);
+  return Object.assign(receipt, log && { id: log.topics[1], tuple: orderIn(log.data) });
+}
+
+async function transact(transaction, name) {
+  now += 12;
+  await rpc("evm_setNextBlockTimestamp", now);
+  const hash = await rpc("eth_sendTransaction", { ...transaction, gas: "0x7a1200" });
+  const receipt = await mined(hash);
+  if (receipt.status !== "0x1") throw new Error(`${name ?? JSON.stringify(transaction)} reverted`);
+  if (name) gas[name] = Number(receipt.gasUsed);
+  return receipt;
+}
+
+/// anvil answers a transaction before it has mined it.
+async function mined(hash) {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(5)) {
+    const receipt = await rpc("eth_getTransactionReceipt", hash);
+    if (receipt) return receipt;
+  }
+  throw new Error(`${hash} was not mined in 30 s`);
+}
+
+/// The order in a `Requested` event, as cast takes it.
+function orderIn(data) {
+  const words = data.slice(2).match(/.{64}/g).slice(1);
+  const number = (i) => BigInt("0x" + words[i]);
+  const address = (i) => "0x" + words[i].slice(24);
+  const params = words.slice(10).join("").slice(0, 2 * Number(number(9)));
+  return `(0x${words[0]},${address(1)},${address(2)},${[3, 4, 5, 6, 7].map(number)},0x${params})`;
+}
+
+function calldata(signature, ...args) {
+  return cast("calldata", signature, ...args);
+}
+
+function encode(signature, ...args) {
+  return cast("abi-encode", signature, ...args);
+}
+
+function cast(...args) {
+  return execFileSync(binaryOf("cast"), args.map(String), { encoding: "utf8" }).trim();
+}
+
+function hex(bytes) {
+  return "0x" + bytesToHex(bytes);
+}
+
+async function rpc(method, ...params) {
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
+  const response = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body });
+  const { result, error } = await response.json();
+  if (error) throw new Error(`${method}: ${error.message}`);
+  return result;
+}
+
+async function listening(child) {
+  for await (const line of createInterface({ input: child.stdout })) {
+    const found = line.match(/Listening on (\S+)/);
+    if (found) {
+      child.stdout.resume();
+      return `http://${found[1]}`;
+    }
+  }
+  throw new Error("anvil ended before it listened");
+}
