@@ -111,7 +111,7 @@ async function lookAtPool(): Promise<void> {
   if (!app.pool || app.poolProblem) app.pool = await getPool();
   const { chain } = app.pool;
   // Another chain or other contracts behind the same address: begin afresh, everything worth keeping is kept.
-  if (app.shop && JSON.stringify(app.shop.info) !== JSON.stringify(chain)) location.reload();
+  if (app.shop && !isSameChain(app.shop.info, chain)) location.reload();
   if (chain && !app.shop) {
     const node = nodeOf(chain);
     try {
@@ -124,6 +124,10 @@ async function lookAtPool(): Promise<void> {
     void recoverOrders();
   }
   [app.workers, app.jobs] = await Promise.all([getWorkers(), getJobs()]);
+}
+
+function isSameChain(a: ChainInfo, b: ChainInfo | null): boolean {
+  return b !== null && a.chainId === b.chainId && a.shop === b.shop && a.market === b.market && a.token === b.token;
 }
 
 /** A page in the background asks for nothing. */

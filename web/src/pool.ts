@@ -17,6 +17,8 @@ export interface ChainInfo {
   token: Address;
   shop: Address;
   explorer: string | null;
+  /** The block that the market came in: no event is older. */
+  marketBlock: bigint;
 }
 
 export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
@@ -98,6 +100,7 @@ function chainInfo(chain: Record<string, unknown>): ChainInfo {
     market: address("market"),
     token: address("token"),
     shop: address("shop"),
+    marketBlock: BigInt(Number.isSafeInteger(chain.market_block) ? Number(chain.market_block) : 0),
     explorer: typeof chain.explorer === "string" && chain.explorer.startsWith("https://") ? chain.explorer : null,
   };
 }

@@ -157,12 +157,25 @@ test("desktop, dark, demo wallet: order to result, history, deleting the key", a
   assert.match(await page.textContent("#wallet-slot"), /Play money: this is a development chain/);
   await page.fill("#pattern", PATTERN);
   await page.click("#make-key");
+  await page.waitForFunction(
+    () => document.querySelector("#pay-state").textContent === "Still to do: save or copy your half of the key.",
+    null,
+    { timeout: 20_000 },
+  );
+  assert.equal(await page.isDisabled("#pay"), true, "an unsaved key cannot be paid for");
   await page.click("#save-key");
-  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled);
   await shoot(page, SHOTS, "desktop-order");
+
+  // The same key in a second tab: it must never be good for a second order.
+  const tab = await context.newPage();
+  await tab.goto(PAGE_URL);
+  await tab.waitForSelector("#save-key");
   await trustNothing(page, "dark order form");
   await page.click("#pay");
   await page.waitForURL(/#order\/0x[0-9a-f]{64}$/);
+  await tab.waitForSelector("#make-key");
+  await tab.close();
   await page.waitForSelector("#plot svg", { timeout: SEARCH_MS });
   await shoot(page, SHOTS, "desktop-progress");
 

@@ -109,7 +109,7 @@ export interface OrderDetails {
 /** Null when the chain has no such order. */
 export async function readOrder(node: Node, info: ChainInfo, order: Hex): Promise<PlacedOrder | null> {
   const filter = { address: info.market, abi: marketAbi, eventName: "Requested", args: { order }, strict: true } as const;
-  const logs = await allBlocks(node, (range) => getContractEvents(node, { ...filter, ...range }));
+  const logs = await allBlocks(node, info, (range) => getContractEvents(node, { ...filter, ...range }));
   const log = logs.at(-1);
   if (!log) return null;
   const block = await getBlock(node, { blockNumber: log.blockNumber });
@@ -191,7 +191,7 @@ export interface OrderOfRequester {
 
 export async function readOrdersOf(node: Node, info: ChainInfo, requester: Address): Promise<OrderOfRequester[]> {
   const filter = { address: info.shop, abi: shopAbi, eventName: "Ordered", args: { requester }, strict: true } as const;
-  const logs = await allBlocks(node, (range) => getContractEvents(node, { ...filter, ...range }));
+  const logs = await allBlocks(node, info, (range) => getContractEvents(node, { ...filter, ...range }));
   return logs.map(({ args, transactionHash, blockNumber }) => ({
     id: args.order,
     tx: transactionHash,
@@ -211,12 +211,12 @@ type BlockRange = { fromBlock: bigint; toBlock: "latest" };
 /** How far back to look on nodes that refuse to answer for the whole chain at once. */
 const RECENT_BLOCKS = 9_000n;
 
-async function allBlocks<T>(node: Node, read: (range: BlockRange) => Promise<T>): Promise<T> {
+async function allBlocks<T>(node: Node, { marketBlock }: ChainInfo, read: (range: BlockRange) => Promise<T>): Promise<T> {
   try {
-    return await read({ fromBlock: 0n, toBlock: "latest" });
+    return await read({ fromBlock: marketBlock, toBlock: "latest" });
   } catch (error) {
     const latest = await getBlockNumber(node);
-    if (latest <= RECENT_BLOCKS) throw error;
+    if (latest <= marketBlock + RECENT_BLOCKS) throw error;
     return read({ fromBlock: latest - RECENT_BLOCKS, toBlock: "latest" });
   }
 }

@@ -112,12 +112,13 @@ function showQuote({ text, difficulty }: Pattern): void {
   else facts("quote-price", shop ? "…" : "–", shop ? "asking the contract" : "the pool is not reached");
   if (rate) {
     const [half, most] = [secondsFor(difficulty, 0.5, rate), secondsFor(difficulty, 0.95, rate)];
-    facts("quote-time", `about ${duration(half)}`, `19 of 20 within ${duration(most)}, at this pool's latest rate`);
+    facts("quote-time", half < 1 ? duration(half) : `about ${duration(half)}`, `19 of 20 within ${duration(most)}, at this pool's latest rate`);
   } else {
     facts("quote-time", "not known yet", shop ? "the pool has not searched lately" : "");
   }
   if (rate && shop) {
-    const chance = chanceFound(difficulty, rate * shop.terms.duration);
+    // Never certain, however the rounding falls.
+    const chance = Math.min(chanceFound(difficulty, rate * shop.terms.duration), 1 - Number.EPSILON);
     facts("quote-chance", percent(chance), `within ${duration(shop.terms.duration)}; if not, all is refunded`);
   } else if (shop) facts("quote-chance", "–", `tried for ${duration(shop.terms.duration)}; if not found, all is refunded`);
   else facts("quote-chance", "–", "");

@@ -21,10 +21,11 @@ export function drawPlot(model: PlotModel, width: number, over: boolean): SVGSVG
   const columns = fitting(model.ticks, (at) => x(at), right).map((at) =>
     svg("text", { class: "label", x: x(at), y: bottom + 20, "text-anchor": at === 0 ? "start" : "middle" }, at === 0 ? "0" : tickLabel(at)),
   );
+  const isNearNow = (left: number, top: number) => Math.abs(left - x(model.now.at)) < 60 && Math.abs(top - y(model.now.chance)) < 24;
   const marks = model.marks.flatMap(({ chance, at }) => [
     svg("line", { class: "mark", x1: x(at), x2: x(at), y1: y(chance), y2: bottom }),
     svg("circle", { class: "mark-dot", cx: x(at), cy: y(chance), r: 3 }),
-    markLabel(x(at), y(chance), percent(chance)),
+    isNearNow(x(at), y(chance)) ? null : markLabel(x(at), y(chance), percent(chance)),
   ]);
   const { past, now } = model;
   const area = past.length > 1 ? `${line(past)}L${x(now.at).toFixed(1)} ${bottom}L${x(past[0]?.at ?? 0).toFixed(1)} ${bottom}Z` : "";
