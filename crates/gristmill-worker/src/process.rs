@@ -92,7 +92,8 @@ pub async fn run(
     let (mut running, streams) = sandbox.start(spec, limits)?;
 
     let flooded = Notify::new();
-    let mut pumps = Box::pin(maybe_done(pump(streams, limits, progress, &flooded)));
+    let dead = CancellationToken::new();
+    let mut pumps = Box::pin(maybe_done(pump(streams, limits, progress, &flooded, &dead)));
     let stop = tokio::select! {
         biased;
         stop = run_to_end(&mut running, limits.cpu_ms) => stop,
@@ -103,6 +104,7 @@ pub async fn run(
         () = async { (&mut pumps).await; std::future::pending().await } => unreachable!("pending for ever"),
     };
     let mut ended = running.bury().await;
+    dead.cancel();
     let wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let _ = tokio::time::timeout(STREAM_PATIENCE, &mut pumps).await;
     let (stdout, stderr, work_done) = pumps.as_mut().take_output().unwrap_or_default();
@@ -131,12 +133,18 @@ pub async fn run(
     Ok(Finished { exit, answer: listing.answer, files: listing.files, out, stdout, stderr, usage })
 }
 
-async fn pump(streams: Streams, limits: &Limits, progress: impl Fn(u64) + Send, flooded: &Notify) -> (Log, Log, u64) {
+async fn pump(
+    streams: Streams,
+    limits: &Limits,
+    progress: impl Fn(u64) + Send,
+    flooded: &Notify,
+    dead: &CancellationToken,
+) -> (Log, Log, u64) {
     let kept = usize::try_from(limits.log_bytes).unwrap_or(usize::MAX).min(LOG_BYTES_MAX);
     tokio::join!(
         capture::capture(streams.stdout, kept, flooded),
         capture::capture(streams.stderr, kept, flooded),
-        progress::follow(streams.channel, progress)
+        progress::follow(streams.channel, progress, dead)
     )
 }
 

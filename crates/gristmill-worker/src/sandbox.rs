@@ -53,6 +53,32 @@ impl Default for HostIds {
 }
 
 impl HostIds {
+    /// In a container root may have only some users to give.
+    fn check(self) -> Result<(), SandboxError> {
+        let reason = |reason| SandboxError::Part { part: Part::UnprivilegedUser, reason };
+        for file in ["/proc/self/uid_map", "/proc/self/gid_map"] {
+            let map = std::fs::read_to_string(file).map_err(|error| reason(format!("{file}: {error}")))?;
+            if !self.is_within(&map) {
+                let Self { first, count } = self;
+                return Err(reason(format!("{count} ids from {first} on are not all in {file}: {}", map.trim())));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_within(self, map: &str) -> bool {
+        let last = u64::from(self.first) + u64::from(self.count.max(1)) - 1;
+        map.lines().any(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+            let (Some(Ok(inside)), Some(_), Some(Ok(length))) = (numbers.next(), numbers.next(), numbers.next()) else {
+                return false;
+            };
+            (inside..inside.saturating_add(length)).contains(&self.first.into())
+                && (inside..inside.saturating_add(length)).contains(&last)
+                && self.first != 0
+        })
+    }
+
     /// A user of its own for each sandbox: no two launchers alive have the same process id.
     fn pick(self, launcher: u32) -> (Uid, Gid) {
         let id = self.first + launcher % self.count.max(1);
@@ -81,6 +107,9 @@ pub struct Sandbox {
 impl Sandbox {
     /// Tries every part by entering a sandbox and leaving it before the program would start.
     pub async fn open(config: Config) -> Result<Self, SandboxError> {
+        if geteuid().is_root() {
+            config.host_ids.check()?;
+        }
         let cgroups = Cgroups::find();
         if let Err(reason) = &cgroups {
             tracing::info!(reason, "no control groups: limits hold per process and by watching");
@@ -130,5 +159,23 @@ impl Sandbox {
         spec.cgroups = group.iter().flat_map(cgroup::Group::entrances).collect();
         let launcher = self.config.launcher.clone();
         Running::start(self, &spec, group).map_err(|source| SandboxError::Launcher { launcher, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_ids_must_all_be_mapped_and_never_be_root() {
+        let ids = |first, count| HostIds { first, count };
+        let host = "         0          0 4294967295\n";
+        assert!(HostIds::default().is_within(host));
+        assert!(!ids(0, 1).is_within(host));
+        let container = "0 100000 65536\n";
+        assert!(!HostIds::default().is_within(container));
+        assert!(ids(60_000, 5536).is_within(container));
+        assert!(!ids(60_000, 5537).is_within(container));
+        assert!(!ids(u32::MAX, 2).is_within(host));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
+use tokio_util::sync::CancellationToken;
 
 const LINE_BYTES_MAX: usize = 4096;
 /// A chatty app is read slowly, and waits for us when the pipe is full.
@@ -18,8 +19,8 @@ enum Line {
     Progress { done: u64 },
 }
 
-/// Reads to the end and returns the last count.
-pub(super) async fn follow(mut channel: Receiver, report: impl Fn(u64)) -> u64 {
+/// Reads to the end and returns the last count. Reads without pauses once everyone who could write is `dead`.
+pub(super) async fn follow(mut channel: Receiver, report: impl Fn(u64), dead: &CancellationToken) -> u64 {
     let mut lines = Lines::default();
     let mut last = 0;
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -28,7 +29,8 @@ pub(super) async fn follow(mut channel: Receiver, report: impl Fn(u64)) -> u64 {
             last = done;
             report(done);
         }
-        tokio::time::sleep(PAUSE).await;
+        // A full pipe after the death is the last.
+        let _ = tokio::time::timeout(PAUSE, dead.cancelled()).await;
     }
     last
 }

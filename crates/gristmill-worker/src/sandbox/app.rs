@@ -13,7 +13,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, execve, getgid, getuid, setsid};
+use nix::unistd::{Gid, Uid, chdir, execve, getgid, getuid, setsid};
 
 use super::wire::{Context, Failure, Part, Spec};
 use super::{landlock, seccomp, syscall};
@@ -34,6 +34,7 @@ pub(super) struct Descriptors {
 /// Returns only if it fails, or for a probe, which ends where the program would start.
 pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors) -> Result<(), Failure> {
     setsid().part(Part::Limits, || "starting a session".into())?;
+    chdir("/out").part(Part::RootFilesystem, || "entering /out".into())?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .part(Part::Limits, || "unblocking signals".into())?;
@@ -84,7 +85,8 @@ fn limit_resources(spec: &Spec) -> nix::Result<()> {
         (Resource::RLIMIT_CPU, cpu_seconds),
         (Resource::RLIMIT_FSIZE, spec.disk_bytes),
         (Resource::RLIMIT_NOFILE, OPEN_FILES_MAX),
-        (Resource::RLIMIT_NPROC, spec.processes.into()),
+        // One more than a control group allows, which is then met first and tells.
+        (Resource::RLIMIT_NPROC, u64::from(spec.processes) + u64::from(!spec.cgroups.is_empty())),
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_STACK, STACK_BYTES_MAX),
         (Resource::RLIMIT_MSGQUEUE, 0),

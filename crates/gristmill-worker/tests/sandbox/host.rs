@@ -1,0 +1,113 @@
+//! The sandbox seen from the host: what an app is there, and hosts that cannot give it.
+
+use std::process::Command;
+
+use gristmill_worker::sandbox::{Config, Part, Sandbox, SandboxError};
+use tokio_util::sync::CancellationToken;
+
+use crate::prison::{JOB_USER, Prison, config, is_root, marker, processes_with, text, wait_until};
+
+/// Set for a second process of this suite that runs one test, alone or on a host made poorer.
+const SECOND_PROCESS: &str = "GRISTMILL_TEST_SECOND_PROCESS";
+
+#[tokio::test]
+async fn the_kernel_confirms_every_wall() {
+    let prison = Prison::new().await;
+    let name = marker("seen");
+    let cancel = CancellationToken::new();
+    let args = ["stay", &name];
+    let look = async {
+        wait_until("both processes run", || processes_with(&name).len() == 2).await;
+        for pid in processes_with(&name) {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).unwrap();
+                line.split_whitespace().collect::<Vec<_>>().join(" ")
+            };
+            let user = if is_root() { JOB_USER } else { nix::unistd::geteuid().as_raw() };
+            assert_eq!(field("Uid"), [user; 4].map(|id| id.to_string()).join(" "));
+            assert_eq!(field("Groups"), "");
+            for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+                assert_eq!(field(set), "0000000000000000", "{set}");
+            }
+            assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".into(), "2".into()));
+            for namespace in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+                let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}"));
+                // The app's own user needs more rights than the suite has to look at its namespaces.
+                if let Ok(theirs) = link(&pid.to_string()) {
+                    assert_ne!(theirs, link("self").unwrap(), "{namespace}");
+                } else {
+                    assert!(!is_root());
+                }
+            }
+        }
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(prison.try_run(&args, |_| {}, cancel.clone()), look);
+    assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn nothing_stays_on_the_host() {
+    if std::env::var_os(SECOND_PROCESS).is_none() {
+        // In a process without other tests, whose groups come and go.
+        return run_alone("host::nothing_stays_on_the_host", &mut Command::new(std::env::current_exe().unwrap()));
+    }
+    let prison = Prison::new().await;
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
+    prison.run(&["honest", "/app/hostile"]).await;
+    assert_eq!(mounts(), before);
+    assert_eq!(std::fs::read_dir(&prison.app).unwrap().count(), 1);
+    let own = format!("gristmill-{}-", std::process::id());
+    let groups = Command::new("find").args(["/sys/fs/cgroup", "-name", &format!("{own}*")]).output().unwrap();
+    assert_eq!(text(&groups.stdout), "");
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    prison.run(&["leave", "0"]).await;
+    assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), descriptors);
+}
+
+#[tokio::test]
+async fn a_launcher_that_is_none() {
+    let missing = Config { launcher: "/nowhere/launcher".into(), ..config() };
+    let error = Sandbox::open(missing).await.unwrap_err();
+    assert!(error.to_string().starts_with("sandbox: cannot execute the launcher /nowhere/launcher: "), "{error}");
+    let other = Config { launcher: "/bin/true".into(), ..config() };
+    let error = Sandbox::open(other).await.unwrap_err();
+    assert!(matches!(error, SandboxError::Silent | SandboxError::Launcher { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_without_user_namespaces_is_refused() {
+    if std::env::var_os(SECOND_PROCESS).is_some() {
+        let error = Sandbox::open(config()).await.unwrap_err();
+        assert!(matches!(error, SandboxError::Part { part: Part::UserNamespace, .. }), "{error}");
+        return;
+    }
+    // Who is root there lacks users to give to apps, and fails for that.
+    if !is_root() {
+        let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+        let mut in_poor_host = Command::new("unshare");
+        in_poor_host.args(["--user", "--map-current-user", "--keep-caps", "sh", "-c", script]);
+        in_poor_host.arg(std::env::current_exe().unwrap());
+        run_alone("host::a_host_without_user_namespaces_is_refused", &mut in_poor_host);
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_has_no_other_user_to_give_is_refused() {
+    if std::env::var_os(SECOND_PROCESS).is_some() {
+        let error = Sandbox::open(config()).await.unwrap_err();
+        assert!(matches!(error, SandboxError::Part { part: Part::UnprivilegedUser, .. }), "{error}");
+        return;
+    }
+    let mut in_poor_host = Command::new("unshare");
+    in_poor_host.args(["--user", "--map-root-user"]).arg(std::env::current_exe().unwrap());
+    run_alone("host::a_root_that_has_no_other_user_to_give_is_refused", &mut in_poor_host);
+}
+
+fn run_alone(test: &str, command: &mut Command) {
+    let done = command.args(["--exact", test, "--nocapture"]).env(SECOND_PROCESS, "1").output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && said.contains("1 passed"), "{said}");
+}

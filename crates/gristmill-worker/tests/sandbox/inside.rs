@@ -1,0 +1,117 @@
+//! What an app gets.
+
+use std::sync::Mutex;
+
+use gristmill_proto::outcome::Exit;
+use tokio_util::sync::CancellationToken;
+
+use crate::prison::{Prison, text};
+
+#[tokio::test]
+async fn arguments_environment_and_directory() {
+    let prison = Prison::new().await;
+    let finished = prison.run(&["print", "{task}", "a={worker}", "{other}"]).await;
+    assert_eq!(finished.exit, Exit::Code(0));
+    let worker = format!("0x{}", "ab".repeat(20));
+    let expected = format!(
+        "[3] [a={worker}] [{{other}}] \n/out\nGRISTMILL_ATTEMPT=77\nGRISTMILL_CHANNEL_FD=3\nGRISTMILL_JOB=5\n\
+         GRISTMILL_TASK=3\nGRISTMILL_WORKER={worker}"
+    );
+    assert_eq!(text(&finished.stdout.head), expected);
+    assert_eq!(text(&finished.stderr.head), "to stderr");
+}
+
+#[tokio::test]
+async fn an_honest_program_runs() {
+    let prison = Prison::new().await;
+    assert_eq!(prison.inside(&["honest", "/app/hostile"]).await, "yes");
+}
+
+#[tokio::test]
+async fn inputs_are_read_and_outputs_found() {
+    let mut prison = Prison::new().await;
+    let (one, two) = (prison.host_file("one", "first input"), prison.host_file("two", "second"));
+    prison.inputs = vec![("one".into(), one.into()), ("deep/down/two".into(), two.into())];
+    prison.inside(&["copy", "/in/one", "result"]).await;
+    let finished = prison.run(&["copy", "/in/deep/down/two", "/out/copied"]).await;
+    assert_eq!(finished.answer, None);
+    assert_eq!(finished.files.iter().map(|file| (file.path.as_str(), file.size)).collect::<Vec<_>>(), [("copied", 6)]);
+    let mut content = String::new();
+    std::io::Read::read_to_string(&mut finished.out.open("copied").unwrap(), &mut content).unwrap();
+    assert_eq!(content, "second");
+    let finished = prison.run(&["copy", "/in/one", "/out/result"]).await;
+    assert_eq!(finished.answer.as_deref(), Some(&b"first input"[..]));
+    assert_eq!(finished.files, []);
+    prison.assert_fails_inside(&["write", "/in/one"]).await;
+    prison.assert_fails_inside(&["write", "/in/new"]).await;
+}
+
+#[tokio::test]
+async fn it_is_nobody_in_particular() {
+    let prison = Prison::new().await;
+    assert_eq!(
+        prison.inside(&["identity"]).await,
+        "uid 1000 gid 1000 pid 2 ppid 1 session 2 groups 0 caps 0 bounding 0 nnp 1 host gristmill"
+    );
+    assert_eq!(prison.inside(&["descriptors"]).await, "0 1 2 3");
+    assert_eq!(prison.inside(&["stdin"]).await, "0");
+}
+
+#[tokio::test]
+async fn it_sees_its_own_files_and_nothing_else() {
+    let prison = Prison::new().await;
+    assert_eq!(prison.inside(&["list", "/"]).await, "app dev in out proc tmp");
+    assert_eq!(prison.inside(&["list", "/dev"]).await, "full null random urandom zero");
+    assert_eq!(prison.inside(&["list", "/app"]).await, "hostile");
+    for empty in ["/in", "/out", "/tmp"] {
+        assert_eq!(prison.inside(&["list", empty]).await, "", "{empty}");
+    }
+    for place in ["/x", "/app/x", "/app/hostile", "/in/x", "/dev/x", "/proc/x"] {
+        prison.assert_fails_inside(&["write", place]).await;
+    }
+    for place in ["/out/x", "/tmp/x", "/dev/null"] {
+        assert_eq!(prison.inside(&["write", place]).await, "yes", "{place}");
+    }
+}
+
+#[tokio::test]
+async fn progress_is_heard_and_the_last_count_kept() {
+    let prison = Prison::new().await;
+    let heard = Mutex::new(Vec::new());
+    let line = |done: u64| format!("{{\"type\":\"progress\",\"done\":{done}}}");
+    let (one, two) = (line(1), line(12_345_678_901));
+    let args =
+        ["say", "garbage", "\u{1}\u{7f}", "[[[[", &one, "LONG", "", "{\"type\":\"progress\",\"done\":-1}", &two, "{"];
+    let finished =
+        prison.try_run(&args, |done| heard.lock().unwrap().push(done), CancellationToken::new()).await.unwrap();
+    assert_eq!(finished.exit, Exit::Code(0));
+    assert_eq!(finished.usage.work_done, 12_345_678_901);
+    assert_eq!(heard.into_inner().unwrap().last(), Some(&12_345_678_901));
+}
+
+#[tokio::test]
+async fn a_chatty_app_is_heard_now_and_then() {
+    let mut prison = Prison::new().await;
+    prison.limits.wall_ms = 1000;
+    let heard = Mutex::new(0);
+    let finished =
+        prison.try_run(&["say-for-ever"], |_| *heard.lock().unwrap() += 1, CancellationToken::new()).await.unwrap();
+    let heard = heard.into_inner().unwrap();
+    assert!((2..=40).contains(&heard), "{heard} times");
+    assert_eq!(finished.usage.work_done, 1);
+}
+
+#[tokio::test]
+async fn many_sandboxes_at_once_do_not_meet() {
+    let prison = Prison::new().await;
+    let runs = (0..8).map(|number| {
+        let number = number.to_string();
+        let prison = &prison;
+        async move {
+            let finished = prison.run(&["out-result", &number, "0"]).await;
+            assert_eq!(finished.answer.unwrap().len().to_string(), number);
+            assert_eq!(prison.inside(&["list", "/out"]).await, "");
+        }
+    });
+    futures_util::future::join_all(runs).await;
+}
