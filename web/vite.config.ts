@@ -34,6 +34,7 @@ export default defineConfig({
     // One origin, and a policy without data: for scripts and styles.
     assetsInlineLimit: 0,
   },
-  server: { proxy: { "/api": "http://127.0.0.1:8545", "/rpc": "http://127.0.0.1:8545" } },
+  // `npm run dev` beside a pool: `gristmill dev`, or `npm run mock` with PORT=7117.
+  server: { proxy: { "/api": "http://127.0.0.1:7117", "/rpc": "http://127.0.0.1:7117" } },
   test: { include: ["test/unit/**/*.test.ts"] },
 });

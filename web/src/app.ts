@@ -8,6 +8,7 @@ import { forgetSearch, keepNote, keepSearch, keptNote, keptSearches, onChangeEls
 import { makeHalfKey } from "./key";
 import { type ChainInfo, getJobs, getPool, getWorkers, isFinal, type Job, type PoolInfo, type WorkerInfo } from "./pool";
 import { explain, Problem } from "./problem";
+import { priceOf } from "./price";
 import { packParams } from "./vanity/params";
 
 export interface Shop {
@@ -21,6 +22,8 @@ export interface Price {
   pattern: string;
   units: bigint;
   price: bigint;
+  /** The contract has said so itself; before that it is computed from its terms. */
+  confirmed: boolean;
 }
 
 export type Busy = "connecting" | "switching" | "tap" | "wallet" | "block" | null;
@@ -174,8 +177,8 @@ export function typePattern(text: string): void {
   app.pattern = parsePattern(text);
   if (app.draft && app.draft.pattern !== app.pattern.text) keepDraft({ ...app.draft, pattern: app.pattern.text });
   app.payProblem = null;
-  changed();
   void refreshPrice();
+  changed();
 }
 
 /** The generator: a quote depends on the ranges only, so it needs no key. */
@@ -190,11 +193,13 @@ async function refreshPrice(): Promise<void> {
   app.price = null;
   app.priceProblem = null;
   if (pattern.kind !== "possible" || !shop) return;
+  app.price = { pattern: pattern.text, ...priceOf(pattern.ranges, shop.terms), confirmed: false };
+  changed();
   const params = toHex(packParams({ publicKey: ANY_KEY, ranges: pattern.ranges }));
   priceTimer = window.setTimeout(async () => {
     try {
       const quoted = await quote(shop.node, shop.info.shop, params);
-      if (app.pattern === pattern) app.price = { pattern: pattern.text, ...quoted };
+      if (app.pattern === pattern) app.price = { pattern: pattern.text, ...quoted, confirmed: true };
     } catch (error) {
       if (app.pattern === pattern) app.priceProblem = explain(error, "The price could not be asked.");
     }
@@ -315,12 +320,12 @@ export async function getPlayMoney(): Promise<void> {
 
 /** Everything that still stands between the user and paying, in words. */
 export function obstacles(): string[] {
-  const { pattern, price, shop, draft, wallet, balances } = app;
+  const { pattern, price, priceProblem, shop, draft, wallet, balances } = app;
   return [
     !shop && "the pool is not reached yet",
     shop && !shop.terms.active && "the pool takes no orders now",
     pattern.kind !== "possible" && "choose a beginning that exists",
-    pattern.kind === "possible" && shop && !price && "the price is being asked",
+    pattern.kind === "possible" && shop && !price?.confirmed && (priceProblem ? "choose a beginning that has a price" : "the price is being asked"),
     !draft && "make your half of the key",
     draft && !draft.saved && "save or copy your half of the key",
     !wallet && "connect a wallet",

@@ -4,6 +4,7 @@ import { getBalance, getBlock, getBlockNumber, getChainId, getContractEvents, re
 import { marketAbi, type OrderStatus, shopAbi, tokenAbi } from "../abi";
 import { fromHex, type Hex } from "../bytes";
 import type { ChainInfo } from "../pool";
+import type { Tariff } from "../price";
 import { Problem } from "../problem";
 import type { Answer } from "../vanity/result";
 
@@ -24,10 +25,7 @@ export function nodeOf(info: ChainInfo): Node {
 }
 
 /** What the shop sells, as its contracts say: the pool's word is only taken for the shop's address. */
-export interface Terms {
-  unitPrice: bigint;
-  unitCandidates: bigint;
-  minUnits: bigint;
+export interface Terms extends Tariff {
   /** Seconds from order to deadline. */
   duration: number;
   active: boolean;

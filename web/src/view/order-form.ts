@@ -109,7 +109,7 @@ function showQuote({ text, difficulty }: Pattern): void {
   tell(text, difficulty);
   facts("quote-difficulty", `1 in ${inWords(difficulty)}`, difficulty >= 1e6 && difficulty < 1e18 ? `exactly ${exactly(difficulty)}` : "");
   if (price && shop) facts("quote-price", rlc(price.price), `${inWords(Number(price.units))} × ${rlc(shop.terms.unitPrice)}`);
-  else facts("quote-price", shop ? "…" : "–", shop ? "asking the contract" : "the pool is not reached");
+  else facts("quote-price", "–", "the pool is not reached");
   if (rate) {
     const [half, most] = [secondsFor(difficulty, 0.5, rate), secondsFor(difficulty, 0.95, rate)];
     facts("quote-time", half < 1 ? duration(half) : `about ${duration(half)}`, `19 of 20 within ${duration(most)}, at this pool's latest rate`);
@@ -128,7 +128,7 @@ let told = "";
 
 /** For those who do not see the numbers change: once, when the price is known. */
 function tell(text: string, difficulty: number): void {
-  if (!app.price || told === text) return;
+  if (!app.price?.confirmed || told === text) return;
   told = text;
   announce(`${text} is possible: one address in ${inWords(difficulty)}, for ${rlc(app.price.price)}.`);
 }
