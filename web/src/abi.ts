@@ -1,7 +1,7 @@
 /** The parts of the contracts that the page calls and reads. A test compares them with the committed artifacts. */
 import { parseAbi } from "viem";
 
-export const ORDER_STRUCT =
+const ORDER_STRUCT =
   "struct Order { bytes32 offer; address requester; address callback; uint32 callbackGas; uint64 units; uint96 price; uint64 deadline; uint256 nonce; bytes params; }";
 const OFFER_STRUCT =
   "struct Offer { address pool; address provider; bytes32 app; address verifier; uint96 unitPrice; uint16 poolFeeBps; uint16 providerFeeBps; uint32 duration; }";

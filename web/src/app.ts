@@ -2,11 +2,39 @@
 import { parsePattern } from "./bitcoin/pattern";
 import { fromHex, type Hex, toHex } from "./bytes";
 import { openTap, orderOf, sendOrder } from "./chain/pay";
-import { type Balances, type Node, nodeOf, type OrderOfRequester, quote, readBalances, readOrdersOf, readTerms, type Terms } from "./chain/node";
-import { connectWallet, DEMO_ID, demoOffer, discoverWallets, followWallet, switchChain, type Wallet, type WalletOffer } from "./chain/wallet";
+import {
+  type Balances,
+  type Node,
+  nodeOf,
+  type OrderOfRequester,
+  quote,
+  readBalances,
+  readOrdersOf,
+  readTerms,
+  type Terms,
+} from "./chain/node";
+import {
+  connectWallet,
+  DEMO_ID,
+  demoOffer,
+  discoverWallets,
+  followWallet,
+  switchChain,
+  type Wallet,
+  type WalletOffer,
+} from "./chain/wallet";
 import { forgetSearch, keepNote, keepSearch, keptNote, keptSearches, onChangeElsewhere, type Search } from "./keep";
 import { makeHalfKey } from "./key";
-import { type ChainInfo, getJobs, getPool, getWorkers, isFinal, type Job, type PoolInfo, type WorkerInfo } from "./pool";
+import {
+  type ChainInfo,
+  getJobs,
+  getPool,
+  getWorkers,
+  isFinal,
+  type Job,
+  type PoolInfo,
+  type WorkerInfo,
+} from "./pool";
 import { explain, Problem } from "./problem";
 import { priceOf } from "./price";
 import { packParams } from "./vanity/params";
@@ -94,7 +122,7 @@ const POOL_MS = 5_000;
 const POOL_RETRY_MS_MAX = 20_000;
 
 async function followPool(): Promise<never> {
-  for (let failures = 0; ; ) {
+  for (let failures = 0; ;) {
     try {
       await lookAtPool();
       failures = 0;
@@ -102,7 +130,8 @@ async function followPool(): Promise<never> {
     } catch (error) {
       failures++;
       const why = error instanceof Error ? error.message : String(error);
-      const hint = "This page tries again by itself. A search that is under way goes on without it, and your key is safe.";
+      const hint =
+        "This page tries again by itself. A search that is under way goes on without it, and your key is safe.";
       app.poolProblem = error instanceof Problem ? error : new Problem("The pool cannot be reached.", why, hint);
     }
     changed();
@@ -304,9 +333,14 @@ export async function refreshAccount(): Promise<void> {
 }
 
 export async function switchToShopChain(): Promise<void> {
-  await doing("switching", "walletProblem", "The wallet did not switch to the shop's chain.", async ({ info }, wallet) => {
-    setWallet(await switchChain(info, wallet));
-  });
+  await doing(
+    "switching",
+    "walletProblem",
+    "The wallet did not switch to the shop's chain.",
+    async ({ info }, wallet) => {
+      setWallet(await switchChain(info, wallet));
+    },
+  );
 }
 
 export async function getPlayMoney(): Promise<void> {
@@ -325,7 +359,10 @@ export function obstacles(): string[] {
     !shop && "the pool is not reached yet",
     shop && !shop.terms.active && "the pool takes no orders now",
     pattern.kind !== "possible" && "choose a beginning that exists",
-    pattern.kind === "possible" && shop && !price?.confirmed && (priceProblem ? "choose a beginning that has a price" : "the price is being asked"),
+    pattern.kind === "possible" &&
+      shop &&
+      !price?.confirmed &&
+      (priceProblem ? "choose a beginning that has a price" : "the price is being asked"),
     !draft && "make your half of the key",
     draft && !draft.saved && "save or copy your half of the key",
     !wallet && "connect a wallet",
@@ -338,13 +375,18 @@ export function obstacles(): string[] {
 /** Gives the order's number, or null when it was not placed; then `payProblem` says why. */
 export async function pay(): Promise<Hex | null> {
   const { draft, price, pattern } = app;
-  if (obstacles().length > 0 || !draft || !price || pattern.kind !== "possible" || price.pattern !== pattern.text) return null;
+  if (obstacles().length > 0 || !draft || !price || pattern.kind !== "possible" || price.pattern !== pattern.text)
+    return null;
   let order: Hex | null = null;
   await doing("wallet", "payProblem", "The order was not placed.", async ({ info, node }, wallet) => {
     reloadSearches();
     dropUsedDraft();
     if (!app.draft) {
-      throw new Problem("The order was not placed.", "This key was used or deleted in another tab.", "Make a new half of the key.");
+      throw new Problem(
+        "The order was not placed.",
+        "This key was used or deleted in another tab.",
+        "Make a new half of the key.",
+      );
     }
     const params = toHex(packParams({ publicKey: fromHex(draft.publicKey), ranges: pattern.ranges }));
     const payment = {
@@ -393,8 +435,12 @@ async function awaitOrder(search: Search): Promise<Hex | null> {
 /** Orders that were sent but not seen in a block when the page was left. */
 async function recoverOrders(): Promise<void> {
   const { shop } = app;
-  const unseen = app.searches.filter(({ payment }) => payment && !payment.order && payment.chainId === shop?.info.chainId);
-  await Promise.all(unseen.map((search) => (search.payment?.tx ? awaitOrder(search).catch(() => null) : lookForOrder(search))));
+  const unseen = app.searches.filter(
+    ({ payment }) => payment && !payment.order && payment.chainId === shop?.info.chainId,
+  );
+  await Promise.all(
+    unseen.map((search) => (search.payment?.tx ? awaitOrder(search).catch(() => null) : lookForOrder(search))),
+  );
   changed();
 }
 
@@ -419,7 +465,13 @@ function adoptOrders(orders: OrderOfRequester[]): void {
   for (const { id, tx, params, requester } of orders) {
     const search = searchOf(params.slice(0, 2 + 66) as Hex);
     if (!info || !search || search.payment?.order) continue;
-    const sent = search.payment ?? { chainId: info.chainId, shop: info.shop, market: info.market, requester, startedAt: Date.now() };
+    const sent = search.payment ?? {
+      chainId: info.chainId,
+      shop: info.shop,
+      market: info.market,
+      requester,
+      startedAt: Date.now(),
+    };
     keep({ ...search, payment: { ...sent, tx, order: id } });
     if (app.draft?.publicKey === search.publicKey) app.draft = null;
   }

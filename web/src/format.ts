@@ -36,7 +36,8 @@ function superscript(power: number): string {
 
 /** "3.2 M keys/s" */
 export function rate(perSecond: number): string {
-  const [size, letter] = perSecond >= 1e9 ? [1e9, "G"] : perSecond >= 1e6 ? [1e6, "M"] : perSecond >= 1e3 ? [1e3, "k"] : [1, ""];
+  const [size, letter] =
+    perSecond >= 1e9 ? [1e9, "G"] : perSecond >= 1e6 ? [1e6, "M"] : perSecond >= 1e3 ? [1e3, "k"] : [1, ""];
   const scaled = perSecond / size;
   return `${scaled.toFixed(scaled < 10 && letter !== "" ? 1 : 0)}${NBSP}${letter}${letter ? NBSP : ""}keys/s`;
 }

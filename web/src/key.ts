@@ -48,4 +48,3 @@ export function finishedKeyFile(pattern: string, address: string, privateKey: bi
   ];
   return `${lines.join("\n")}\n`;
 }
-

@@ -2,7 +2,7 @@
 import { app, changed, onChange, start } from "./app";
 import { isHex } from "viem";
 import type { Hex } from "./bytes";
-import { byId, showProblem } from "./view/dom";
+import { byId, el, renderWhen, showProblem } from "./view/dom";
 import { mountOrderForm, showOrderForm } from "./view/order-form";
 import { showOrders } from "./view/orders";
 import { showPool } from "./view/pool-panel";
@@ -18,8 +18,15 @@ function showView(): void {
   byId("order-view").hidden = order !== null;
   byId("search-view").hidden = order === null;
   if (order && app.shop) openSearch(app.shop, order);
+  if (order && !app.shop) renderWhen(byId("search-view"), app.pool, waitForPool);
   if (!order) closeSearch();
   if (!order) document.title = "gristmill";
+}
+
+/** The order's page before the chain can be asked. */
+function waitForPool(): HTMLElement[] {
+  const text = app.pool ? "This pool works without a chain: it has no paid orders." : "Waiting for the pool…";
+  return [el("h1", { id: "search-title", tabindex: "-1" }, "Looking for the order"), el("p", {}, text)];
 }
 
 function draw(): void {
@@ -43,7 +50,11 @@ function moveTo(heading: string): void {
 window.addEventListener("hashchange", () => moveTo(orderInAddress() ? "search-title" : "order-title"));
 
 /** Links within the page move the focus only: the address keeps naming the order that is shown. */
-for (const [link, target] of [["#orders", "orders-title"], ["#pool", "pool-title"], ["#main", "main"]] as const) {
+for (const [link, target] of [
+  ["#orders", "orders-title"],
+  ["#pool", "pool-title"],
+  ["#main", "main"],
+] as const) {
   document.querySelector(`a[href="${link}"]`)?.addEventListener("click", (event) => {
     event.preventDefault();
     byId(target).focus({ preventScroll: true });

@@ -38,7 +38,9 @@ export function plotModel(difficulty: number, samples: Sample[], rate: number): 
 
   const known = rate > 0;
   const span = Math.max(known ? reach(SPAN_CHANCE) : 0, last.at * 1.15, SPAN_MIN);
-  const future = !known ? [] : evenly(last.at, span).map((at) => chanceOf({ at, done: last.done + (at - last.at) * rate }));
+  const future = !known
+    ? []
+    : evenly(last.at, span).map((at) => chanceOf({ at, done: last.done + (at - last.at) * rate }));
   const marks = [0.5, 0.95].flatMap((chance) => {
     const at = timeOf(chance, difficulty, samples) ?? (known ? reach(chance) : Number.POSITIVE_INFINITY);
     return at <= span ? [{ chance, at }] : [];
@@ -61,7 +63,9 @@ function evenly(from: number, to: number): number[] {
   return Array.from({ length: CURVE_POINTS + 1 }, (_, index) => from + ((to - from) * index) / CURVE_POINTS);
 }
 
-const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
+const STEPS = [
+  0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400,
+];
 const TICKS_MAX = 6;
 
 /** Times that a clock has: seconds, quarters of a minute or an hour, days. */

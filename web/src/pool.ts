@@ -68,7 +68,10 @@ function urlOf(path: string): string {
 async function getJson(path: string): Promise<unknown> {
   let response: Response;
   try {
-    response = await fetch(urlOf(path), { signal: AbortSignal.timeout(ANSWER_MS_MAX), headers: { accept: "application/json" } });
+    response = await fetch(urlOf(path), {
+      signal: AbortSignal.timeout(ANSWER_MS_MAX),
+      headers: { accept: "application/json" },
+    });
   } catch {
     throw new PoolError("The pool does not answer.");
   }

@@ -7,7 +7,10 @@ export interface Tariff {
   minUnits: bigint;
 }
 
-export function priceOf(ranges: Range[], { unitPrice, unitCandidates, minUnits }: Tariff): { units: bigint; price: bigint } {
+export function priceOf(
+  ranges: Range[],
+  { unitPrice, unitCandidates, minUnits }: Tariff,
+): { units: bigint; price: bigint } {
   const difficulty = HASHES / widthOf(ranges);
   const needed = (difficulty + unitCandidates - 1n) / unitCandidates;
   const units = needed > minUnits ? needed : minUnits;

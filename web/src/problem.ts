@@ -26,16 +26,28 @@ export function explain(error: unknown, what: string): Problem {
     return new Problem(what, "You declined it in your wallet.", "Nothing was paid. Try again when you are ready.");
   }
   if (code === REQUEST_PENDING) {
-    return new Problem(what, "Your wallet still waits for an answer to an earlier question.", "Open the wallet and answer it there.");
+    return new Problem(
+      what,
+      "Your wallet still waits for an answer to an earlier question.",
+      "Open the wallet and answer it there.",
+    );
   }
   const revert = revertOf(error);
   if (revert) return new Problem(what, ...inWords(revert));
   const text = textOf(error);
   if (/insufficient funds/i.test(text)) {
-    return new Problem(what, "The account has too little ether for the network fee.", "Send some ether to this account, then try again.");
+    return new Problem(
+      what,
+      "The account has too little ether for the network fee.",
+      "Send some ether to this account, then try again.",
+    );
   }
   if (/failed to fetch|http request failed|networkerror|timed? ?out|took too long/i.test(text)) {
-    return new Problem(what, "The chain node behind this page did not answer.", "Check your connection and try again; nothing is lost.");
+    return new Problem(
+      what,
+      "The chain node behind this page did not answer.",
+      "Check your connection and try again; nothing is lost.",
+    );
   }
   return new Problem(what, text, "Try again; if it keeps failing, reload the page. Your key stays in this browser.");
 }
@@ -53,7 +65,10 @@ function inWords({ name, args }: Revert): [string, string] {
   const value = (at: number) => BigInt(String(args[at] ?? 0));
   switch (name) {
     case "ERC20InsufficientBalance":
-      return [`The account has ${rlc(value(1))} and the order costs ${rlc(value(2))}.`, "Get more RLC, or shorten the pattern."];
+      return [
+        `The account has ${rlc(value(1))} and the order costs ${rlc(value(2))}.`,
+        "Get more RLC, or shorten the pattern.",
+      ];
     case "PriceAboveMax":
       return [`The price has risen to ${rlc(value(0))}.`, "Look at the new price and order again."];
     case "OfferNotActive":
@@ -65,7 +80,10 @@ function inWords({ name, args }: Revert): [string, string] {
     case "NotOpen":
       return ["The order has been settled or refunded already.", "Reload the page to see its state."];
     case "DeadlineNotPassed":
-      return [`The pool has time until ${new Date(Number(value(0)) * 1000).toLocaleString("en")}.`, "Ask again after that."];
+      return [
+        `The pool has time until ${new Date(Number(value(0)) * 1000).toLocaleString("en")}.`,
+        "Ask again after that.",
+      ];
     case "AccountTooLow":
       return [`The account holds ${rlc(value(1))}.`, "Reload the page to see the balance."];
     default:
@@ -100,11 +118,17 @@ function textOf(error: unknown): string {
 /** For a page that pays: both balances against what an order takes. */
 export function tooLittleRlc(has: bigint, needs: bigint, dev: boolean): Problem {
   const hint = dev ? "Press “Get play money”, or shorten the pattern." : "Get more RLC, or shorten the pattern.";
-  return new Problem("This account cannot pay the order.", `It has ${rlc(has)} and the order costs ${rlc(needs)}.`, hint);
+  return new Problem(
+    "This account cannot pay the order.",
+    `It has ${rlc(has)} and the order costs ${rlc(needs)}.`,
+    hint,
+  );
 }
 
 export function tooLittleEther(has: bigint, needs: bigint, dev: boolean): Problem {
   const why = `It has ${ether(has)} and the network fee may be ${ether(needs)}.`;
-  const hint = dev ? "Press “Get play money”." : "Send some ether to this account; RLC pays the search, ether pays the network.";
+  const hint = dev
+    ? "Press “Get play money”."
+    : "Send some ether to this account; RLC pays the search, ether pays the network.";
   return new Problem("This account cannot pay the network fee.", why, hint);
 }

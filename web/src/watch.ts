@@ -52,7 +52,13 @@ export interface OrderWatch {
 }
 
 /** `readerOf` gives the node that the answer is read through: the user's own, where there is one. */
-export function watchOrder(info: ChainInfo, node: Node, readerOf: () => Node, id: Hex, onChange: () => void): OrderWatch {
+export function watchOrder(
+  info: ChainInfo,
+  node: Node,
+  readerOf: () => Node,
+  id: Hex,
+  onChange: () => void,
+): OrderWatch {
   const state: OrderState = {
     id,
     placed: null,

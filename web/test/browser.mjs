@@ -23,7 +23,8 @@ export function watchPage(page, pageUrl) {
   const bodies = [];
   const askedAt = new Map();
   page.on("console", (message) => {
-    if (message.type() === "error" && !EXPECTED.test(message.location().url)) problems.push(`console: ${message.text()}`);
+    if (message.type() === "error" && !EXPECTED.test(message.location().url))
+      problems.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => problems.push(`exception: ${error.stack}`));
   page.on("request", (request) => {
@@ -73,9 +74,14 @@ export function focusedId(page) {
 export async function trustNothing(page, where) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => window.axe.run());
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`);
+  const found = violations.map(
+    ({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`,
+  );
   assert.deepEqual(found, [], where);
-  const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  const [needed, given] = await page.evaluate(() => [
+    document.documentElement.scrollWidth,
+    document.documentElement.clientWidth,
+  ]);
   assert.ok(needed <= given, `${where} is ${needed} px wide on a screen of ${given} px`);
 }
 

@@ -5,9 +5,11 @@
  *
  * RPC_URL   node of the chain (default: the pool's own /rpc); must be a development chain
  * CHROMIUM  the browser (default /usr/bin/chromium)
+ * VANITY    the `vanity` program, if the commands that the page shows are to be tried with it
  * PATTERN   what is ordered (default 1LoVE); SHOTS: folder for screenshots (default: a new temporary one)
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +21,9 @@ import { newWallet } from "./wallet.mjs";
 
 const PAGE_URL = process.env.PAGE_URL;
 if (!PAGE_URL) {
-  process.stderr.write("error: PAGE_URL is not set\n\nhint: start a pool (gristmill dev) and give its page: PAGE_URL=http://127.0.0.1:PORT/\n");
+  process.stderr.write(
+    "error: PAGE_URL is not set\n\nhint: start a pool (gristmill dev) and give its page: PAGE_URL=http://127.0.0.1:PORT/\n",
+  );
   process.exit(2);
 }
 const RPC_URL = process.env.RPC_URL ?? new URL("rpc", PAGE_URL).href;
@@ -32,6 +36,10 @@ const DESKTOP = { width: 1280, height: 900 };
 const chain = createPublicClient({ transport: http(RPC_URL) });
 let browser;
 let pool;
+
+function vanity(args) {
+  return execFileSync(process.env.VANITY, args, { encoding: "utf8" }).trim();
+}
 
 before(async () => {
   browser = await openBrowser();
@@ -51,7 +59,12 @@ test("without scripts the page says what is missing and what to do", async () =>
 });
 
 test("phone, keyboard only, own wallet: order, progress, result", async () => {
-  const context = await browser.newContext({ viewport: PHONE, deviceScaleFactor: 2, reducedMotion: "reduce", acceptDownloads: true });
+  const context = await browser.newContext({
+    viewport: PHONE,
+    deviceScaleFactor: 2,
+    reducedMotion: "reduce",
+    acceptDownloads: true,
+  });
   const page = await context.newPage();
   const seen = watchPage(page, PAGE_URL);
   const wallet = await newWallet(page, RPC_URL, pool.chain.chain_id);
@@ -62,7 +75,10 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
   // An impossible pattern, and the way out of it.
   await byKeyboard(page, "pattern", "1Hello");
   await page.waitForSelector("#take-nearest");
-  assert.match(await page.textContent("#pattern-status"), /No address starts with “1Hello”.*Character 4 is “l”.*Nearest that exists: 1HeLLo/s);
+  assert.match(
+    await page.textContent("#pattern-status"),
+    /No address starts with “1Hello”.*Character 4 is “l”.*Nearest that exists: 1HeLLo/s,
+  );
   await shoot(page, SHOTS, "phone-impossible");
   await tabTo(page, "take-nearest");
   await page.keyboard.press("Enter");
@@ -96,7 +112,9 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
   await page.keyboard.press("Enter");
   await page.waitForSelector("#switch-chain", { state: "detached" });
   assert.equal(wallet.added?.chainId, `0x${pool.chain.chain_id.toString(16)}`);
-  await page.waitForFunction(() => /get enough RLC.*get some ether/.test(document.querySelector("#pay-state").textContent));
+  await page.waitForFunction(() =>
+    /get enough RLC.*get some ether/.test(document.querySelector("#pay-state").textContent),
+  );
   await tabTo(page, "tap");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
@@ -183,7 +201,12 @@ test("desktop, dark, demo wallet: order to result, history, deleting the key", a
   assert.ok(address.startsWith(PATTERN), address);
   const order = page.url().split("#order/")[1];
   const abi = parseAbi(["function answerOf(bytes32) view returns (bool, address, uint64, uint8)"]);
-  const [found, worker, index] = await chain.readContract({ address: pool.chain.shop, abi, functionName: "answerOf", args: [order] });
+  const [found, worker, index] = await chain.readContract({
+    address: pool.chain.shop,
+    abi,
+    functionName: "answerOf",
+    args: [order],
+  });
   assert.ok(found);
   await page.click("#check summary");
   const shown = (await page.textContent("#check")).toLowerCase();
@@ -225,12 +248,28 @@ test("a saved half finishes the order in another browser, and a wrong file is re
   await page.click("#pay");
   const address = await page.getAttribute("#address", "data-address", { timeout: SEARCH_MS });
 
+  await page.click("#check summary");
+  const [record] = await Promise.all([page.waitForEvent("download"), page.click("#save-record")]);
+  assert.equal(JSON.parse(readFileSync(await record.path(), "utf8")).address, address);
+  if (process.env.VANITY) {
+    const shown = (await page.locator("#check pre").allTextContents()).find((text) => text.startsWith("vanity verify"));
+    assert.equal(vanity(shown.replaceAll("\\\n", " ").trim().split(/\s+/).slice(1)), `valid: ${address}`);
+    assert.equal(vanity(["verify", await record.path()]), `valid: ${address}`);
+    const finished = join(mkdtempSync(join(tmpdir(), "gristmill-key-")), "key");
+    assert.equal(vanity(["combine", await record.path(), "--key", half, "--out", finished]), address);
+    assert.equal(addressOfWif(readFileSync(finished, "utf8").trim()), address);
+  }
+
   const second = await browser.newContext({ viewport: PHONE });
   const other = await second.newPage();
   const seen = watchPage(other, PAGE_URL);
   await other.goto(page.url());
   await other.waitForSelector("#key-file");
-  await other.setInputFiles("#key-file", { name: "x.txt", mimeType: "text/plain", buffer: Buffer.from(`${"11".repeat(32)}\n`) });
+  await other.setInputFiles("#key-file", {
+    name: "x.txt",
+    mimeType: "text/plain",
+    buffer: Buffer.from(`${"11".repeat(32)}\n`),
+  });
   await other.waitForSelector("#result-problem .problem");
   assert.match(await other.textContent("#result-problem"), /half of another order/);
   await other.setInputFiles("#key-file", half);

@@ -24,7 +24,8 @@ const checksum = (bytes) => sha256(sha256(bytes)).slice(0, 4);
 export function addressOfWif(wif) {
   const bytes = decodeBase58(wif);
   const [payload, check] = [bytes.subarray(0, 34), bytes.subarray(34)];
-  if (payload[0] !== 0x80 || payload[33] !== 1 || !Buffer.from(checksum(payload)).equals(check)) throw new Error("not a WIF");
+  if (payload[0] !== 0x80 || payload[33] !== 1 || !Buffer.from(checksum(payload)).equals(check))
+    throw new Error("not a WIF");
   const hash = Buffer.concat([Buffer.of(0), ripemd160(sha256(secp256k1.getPublicKey(payload.subarray(1, 33), true)))]);
   return encodeBase58(Buffer.concat([hash, checksum(hash)]));
 }
@@ -34,7 +35,10 @@ export async function quoteOf(chain, { shop }, pattern) {
   const abi = parseAbi(["function quote(bytes) view returns (uint64, uint256)"]);
   const edges = [];
   for (let length = pattern.length; length <= 34; length++) {
-    const digits = [...pattern.slice(1)].reduce((sum, character) => sum * 58n + BigInt(ALPHABET.indexOf(character)), 0n);
+    const digits = [...pattern.slice(1)].reduce(
+      (sum, character) => sum * 58n + BigInt(ALPHABET.indexOf(character)),
+      0n,
+    );
     const scale = 58n ** BigInt(length - pattern.length);
     const lo = (digits * scale) >> 32n;
     const hi = ((digits + 1n) * scale - 1n) >> 32n;

@@ -76,7 +76,10 @@ export function nearestTo(typed: string): string | null {
 
 /** Letters without accents, and without the start that every address has. */
 function wordOf(typed: string): string {
-  const plain = typed.normalize("NFKD").replace(/[^0-9A-Za-z]/g, "").slice(0, TEXT_LENGTH_MAX);
+  const plain = typed
+    .normalize("NFKD")
+    .replace(/[^0-9A-Za-z]/g, "")
+    .slice(0, TEXT_LENGTH_MAX);
   return plain.replace(/^(bc1q?|1|3)/i, "");
 }
 

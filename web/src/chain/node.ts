@@ -1,5 +1,14 @@
 /** A node of the chain, through the pool's proxy, and the reads that the page needs. */
-import { type Account, type Address, type Chain, type Client, createClient, defineChain, http, type Transport } from "viem";
+import {
+  type Account,
+  type Address,
+  type Chain,
+  type Client,
+  createClient,
+  defineChain,
+  http,
+  type Transport,
+} from "viem";
 import { getBalance, getBlock, getBlockNumber, getChainId, getContractEvents, readContract } from "viem/actions";
 import { marketAbi, type OrderStatus, shopAbi, tokenAbi } from "../abi";
 import { fromHex, type Hex } from "../bytes";
@@ -21,7 +30,11 @@ export function chainOf(info: ChainInfo): Chain {
 }
 
 export function nodeOf(info: ChainInfo): Node {
-  return createClient({ chain: chainOf(info), transport: http(info.rpcUrl, { timeout: 15_000 }), pollingInterval: 1_000 });
+  return createClient({
+    chain: chainOf(info),
+    transport: http(info.rpcUrl, { timeout: 15_000 }),
+    pollingInterval: 1_000,
+  });
 }
 
 /** What the shop sells, as its contracts say: the pool's word is only taken for the shop's address. */
@@ -63,7 +76,12 @@ export function sameAddress(a: string, b: string): boolean {
 }
 
 export async function quote(node: Node, shop: Address, params: Hex): Promise<{ units: bigint; price: bigint }> {
-  const [units, price] = await readContract(node, { address: shop, abi: shopAbi, functionName: "quote", args: [params] });
+  const [units, price] = await readContract(node, {
+    address: shop,
+    abi: shopAbi,
+    functionName: "quote",
+    args: [params],
+  });
   return { units, price };
 }
 
@@ -106,7 +124,13 @@ export interface OrderDetails {
 
 /** Null when the chain has no such order. */
 export async function readOrder(node: Node, info: ChainInfo, order: Hex): Promise<PlacedOrder | null> {
-  const filter = { address: info.market, abi: marketAbi, eventName: "Requested", args: { order }, strict: true } as const;
+  const filter = {
+    address: info.market,
+    abi: marketAbi,
+    eventName: "Requested",
+    args: { order },
+    strict: true,
+  } as const;
   const logs = await allBlocks(node, info, (range) => getContractEvents(node, { ...filter, ...range }));
   const log = logs.at(-1);
   if (!log) return null;
@@ -135,8 +159,20 @@ export interface Settlement {
   callbackFailed: boolean;
 }
 
-export async function readSettlement(node: Node, info: ChainInfo, order: Hex, fromBlock: bigint): Promise<Settlement | null> {
-  const filter = { address: info.market, abi: marketAbi, args: { order }, strict: true, fromBlock, toBlock: "latest" } as const;
+export async function readSettlement(
+  node: Node,
+  info: ChainInfo,
+  order: Hex,
+  fromBlock: bigint,
+): Promise<Settlement | null> {
+  const filter = {
+    address: info.market,
+    abi: marketAbi,
+    args: { order },
+    strict: true,
+    fromBlock,
+    toBlock: "latest",
+  } as const;
   const [settled, failed] = await Promise.all([
     getContractEvents(node, { ...filter, eventName: "Settled" }),
     getContractEvents(node, { ...filter, eventName: "CallbackFailed" }),
@@ -144,7 +180,15 @@ export async function readSettlement(node: Node, info: ChainInfo, order: Hex, fr
   const log = settled.at(-1);
   if (!log) return null;
   const { worker, workerPaid, poolPaid, providerPaid, result } = log.args;
-  return { tx: log.transactionHash, worker, workerPaid, poolPaid, providerPaid, result, callbackFailed: failed.length > 0 };
+  return {
+    tx: log.transactionHash,
+    worker,
+    workerPaid,
+    poolPaid,
+    providerPaid,
+    result,
+    callbackFailed: failed.length > 0,
+  };
 }
 
 export interface Refund {
@@ -155,7 +199,14 @@ export interface Refund {
 }
 
 export async function readRefund(node: Node, info: ChainInfo, order: Hex, fromBlock: bigint): Promise<Refund | null> {
-  const filter = { address: info.market, abi: marketAbi, args: { order }, strict: true, fromBlock, toBlock: "latest" } as const;
+  const filter = {
+    address: info.market,
+    abi: marketAbi,
+    args: { order },
+    strict: true,
+    fromBlock,
+    toBlock: "latest",
+  } as const;
   const [refunded, declined] = await Promise.all([
     getContractEvents(node, { ...filter, eventName: "Refunded" }),
     getContractEvents(node, { ...filter, eventName: "Declined" }),
@@ -209,7 +260,11 @@ type BlockRange = { fromBlock: bigint; toBlock: "latest" };
 /** How far back to look on nodes that refuse to answer for the whole chain at once. */
 const RECENT_BLOCKS = 9_000n;
 
-async function allBlocks<T>(node: Node, { marketBlock }: ChainInfo, read: (range: BlockRange) => Promise<T>): Promise<T> {
+async function allBlocks<T>(
+  node: Node,
+  { marketBlock }: ChainInfo,
+  read: (range: BlockRange) => Promise<T>,
+): Promise<T> {
   try {
     return await read({ fromBlock: marketBlock, toBlock: "latest" });
   } catch (error) {

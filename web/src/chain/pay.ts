@@ -1,5 +1,13 @@
 /** What the page sends: the order, the refund, and on a development chain the play money. */
-import { type Address, createClient, encodeAbiParameters, http, parseEventLogs, parseEther, type TransactionReceipt } from "viem";
+import {
+  type Address,
+  createClient,
+  encodeAbiParameters,
+  http,
+  parseEventLogs,
+  parseEther,
+  type TransactionReceipt,
+} from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import {
   estimateContractGas,
@@ -45,7 +53,11 @@ export async function orderOf(node: Node, info: ChainInfo, tx: Hex): Promise<Hex
   const ordered = parseEventLogs({ abi: shopAbi, eventName: "Ordered", logs })[0];
   if (ordered) return ordered.args.order;
   const why = receipt.status === "reverted" ? "The contract refused it." : "It was replaced by another transaction.";
-  throw new Problem("The order was not placed.", why, "Only the network fee was spent. Look at the price and order again.");
+  throw new Problem(
+    "The order was not placed.",
+    why,
+    "Only the network fee was spent. Look at the price and order again.",
+  );
 }
 
 /** Hands the order in again: the market keeps only its hash. The money goes to the requester's account there. */
@@ -81,11 +93,17 @@ const TAP_CALLS_MAX = 10n;
 /** Play money, on a development chain only: fills the account up to what an order of this price takes. */
 export async function openTap(node: Node, info: ChainInfo, account: Address, price: bigint): Promise<void> {
   const tap = privateKeyToAccount(TAP_KEY);
-  const signer = createClient({ account: tap, chain: chainOf(info), transport: http(info.rpcUrl), pollingInterval: 1_000 });
+  const signer = createClient({
+    account: tap,
+    chain: chainOf(info),
+    transport: http(info.rpcUrl),
+    pollingInterval: 1_000,
+  });
   const balances = await readBalances(node, info, account);
   if (balances.ether < ETHER_ENOUGH) {
     const dry = (await readBalances(node, info, tap.address)).ether < TAP_ETHER;
-    if (dry) throw new Problem("No play money was given.", "The development chain's tap is dry.", "Start the chain afresh.");
+    if (dry)
+      throw new Problem("No play money was given.", "The development chain's tap is dry.", "Start the chain afresh.");
     await mined(node, await sendTransaction(signer, { to: account, value: TAP_ETHER }));
   }
   let missing = price + TAP_RLC - balances.rlc;
@@ -96,11 +114,13 @@ export async function openTap(node: Node, info: ChainInfo, account: Address, pri
   const total = missing;
   for (; missing > 0n; missing -= most) {
     const args = [missing < most ? missing : most] as const;
-    await mined(node, await writeContract(signer, { address: info.token, abi: faucetAbi, functionName: "faucet", args }));
+    await mined(
+      node,
+      await writeContract(signer, { address: info.token, abi: faucetAbi, functionName: "faucet", args }),
+    );
   }
   if (total > 0n) {
     const transfer = { address: info.token, abi: tokenAbi, functionName: "transfer", args: [account, total] } as const;
     await mined(node, await writeContract(signer, transfer));
   }
 }
-

@@ -76,13 +76,23 @@ export async function connectWallet(info: ChainInfo, offer: WalletOffer, silentl
   const account = accounts[0];
   if (!account) {
     if (silently) return null;
-    throw new Problem("The wallet could not be connected.", "It showed no account.", "Unlock it, allow this page, and try again.");
+    throw new Problem(
+      "The wallet could not be connected.",
+      "It showed no account.",
+      "Unlock it, allow this page, and try again.",
+    );
   }
   const chainId = Number(await offer.provider.request({ method: "eth_chainId" }));
   return injectedWallet(info, offer, offer.provider, getAddress(account), chainId);
 }
 
-function injectedWallet(info: ChainInfo, offer: WalletOffer, provider: EIP1193Provider, address: Address, chainId: number): Wallet {
+function injectedWallet(
+  info: ChainInfo,
+  offer: WalletOffer,
+  provider: EIP1193Provider,
+  address: Address,
+  chainId: number,
+): Wallet {
   const chain = chainOf(info);
   const transport = custom(provider, { retryCount: 0 });
   const signer = createClient({ account: address, chain, transport });
@@ -98,7 +108,13 @@ function demoWallet(info: ChainInfo): Wallet {
   const chain = chainOf(info);
   const transport = http(info.rpcUrl);
   const signer = createClient({ account, chain, transport, pollingInterval: 1_000 });
-  return { offer: demoOffer, address: account.address, chainId: info.chainId, signer, reader: createClient({ chain, transport }) };
+  return {
+    offer: demoOffer,
+    address: account.address,
+    chainId: info.chainId,
+    signer,
+    reader: createClient({ chain, transport }),
+  };
 }
 
 /** Follows what the user does inside the wallet: another account, another chain, disconnecting this page. */

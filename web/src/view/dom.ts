@@ -34,7 +34,8 @@ function fill<T extends Element>(element: T, attributes: Attributes, children: C
 /** True stands for an attribute without a value, false and null for its absence. */
 export function setAttribute(element: Element, name: string, value: string | number | boolean | null): void {
   if (value === false || value === null) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : String(value));
+  else if (element.getAttribute(name) !== String(value))
+    element.setAttribute(name, value === true ? "" : String(value));
 }
 
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
@@ -84,7 +85,12 @@ export function hidden(text: string): HTMLElement {
 }
 
 /** Copies, and says so on the button itself. */
-export function copyButton(id: string, label: string, text: () => string, onCopied: () => void = () => {}): HTMLElement {
+export function copyButton(
+  id: string,
+  label: string,
+  text: () => string,
+  onCopied: () => void = () => {},
+): HTMLElement {
   const button = el("button", { type: "button", class: "button", id }, label);
   button.addEventListener("click", async () => {
     const copied = await navigator.clipboard.writeText(text()).then(

@@ -19,7 +19,18 @@ import { duration, ether, exactly, inWords, percent, rlc, short } from "../forma
 import { isLasting, type Search } from "../keep";
 import { halfKeyFile } from "../key";
 import { chanceFound, secondsFor } from "../odds";
-import { announce, byId, confirmed, copyButton, download, el, renderWhen, setAttribute, setText, showProblem } from "./dom";
+import {
+  announce,
+  byId,
+  confirmed,
+  copyButton,
+  download,
+  el,
+  renderWhen,
+  setAttribute,
+  setText,
+  showProblem,
+} from "./dom";
 import { walletChoice } from "./wallet-choice";
 
 const ADDRESS_LENGTH = 34;
@@ -31,7 +42,13 @@ export function mountOrderForm(onOrdered: (order: `0x${string}`) => void): void 
   input.addEventListener("input", () => typePattern(input.value));
   byId("wallet-step").append(el("div", { id: "wallet-slot" }), el("div", { role: "alert", id: "wallet-problem" }));
   byId("pay-step").append(
-    el("button", { type: "submit", class: "button primary pay", id: "pay", disabled: true, "aria-describedby": "pay-state" }),
+    el("button", {
+      type: "submit",
+      class: "button primary pay",
+      id: "pay",
+      disabled: true,
+      "aria-describedby": "pay-state",
+    }),
     el("p", { id: "pay-state", class: "help", role: "status" }),
     el("div", { role: "alert", id: "pay-problem" }),
   );
@@ -65,7 +82,11 @@ function showPattern(): void {
   showPreview();
   const status = byId("pattern-status");
   renderWhen(status, [pattern.kind, pattern.text, priceProblem?.why], () =>
-    pattern.kind === "impossible" ? [impossible(pattern)] : priceProblem ? [el("p", {}, `${priceProblem.why} ${priceProblem.hint}`)] : [],
+    pattern.kind === "impossible"
+      ? [impossible(pattern)]
+      : priceProblem
+        ? [el("p", {}, `${priceProblem.why} ${priceProblem.hint}`)]
+        : [],
   );
   byId("quote").hidden = pattern.kind !== "possible";
   if (pattern.kind === "possible") showQuote(pattern);
@@ -91,7 +112,11 @@ function impossible({ text, reason, nearest }: Impossible): HTMLElement {
         "p",
         { class: "hint" },
         "Nearest that exists: ",
-        el("button", { type: "button", class: "button small", id: "take-nearest", click: () => takeNearest(nearest) }, nearest),
+        el(
+          "button",
+          { type: "button", class: "button small", id: "take-nearest", click: () => takeNearest(nearest) },
+          nearest,
+        ),
       ),
   );
 }
@@ -107,12 +132,21 @@ function showQuote({ text, difficulty }: Pattern): void {
   const { price, shop } = app;
   const rate = knownRate();
   tell(text, difficulty);
-  facts("quote-difficulty", `1 in ${inWords(difficulty)}`, difficulty >= 1e6 && difficulty < 1e18 ? `exactly ${exactly(difficulty)}` : "");
-  if (price && shop) facts("quote-price", rlc(price.price), `${inWords(Number(price.units))} × ${rlc(shop.terms.unitPrice)}`);
+  facts(
+    "quote-difficulty",
+    `1 in ${inWords(difficulty)}`,
+    difficulty >= 1e6 && difficulty < 1e18 ? `exactly ${exactly(difficulty)}` : "",
+  );
+  if (price && shop)
+    facts("quote-price", rlc(price.price), `${inWords(Number(price.units))} × ${rlc(shop.terms.unitPrice)}`);
   else facts("quote-price", "–", "the pool is not reached");
   if (rate) {
     const [half, most] = [secondsFor(difficulty, 0.5, rate), secondsFor(difficulty, 0.95, rate)];
-    facts("quote-time", half < 1 ? duration(half) : `about ${duration(half)}`, `19 of 20 within ${duration(most)}, at this pool's latest rate`);
+    facts(
+      "quote-time",
+      half < 1 ? duration(half) : `about ${duration(half)}`,
+      `19 of 20 within ${duration(most)}, at this pool's latest rate`,
+    );
   } else {
     facts("quote-time", "not known yet", shop ? "the pool has not searched lately" : "");
   }
@@ -120,7 +154,8 @@ function showQuote({ text, difficulty }: Pattern): void {
     // Never certain, however the rounding falls.
     const chance = Math.min(chanceFound(difficulty, rate * shop.terms.duration), 1 - Number.EPSILON);
     facts("quote-chance", percent(chance), `within ${duration(shop.terms.duration)}; if not, all is refunded`);
-  } else if (shop) facts("quote-chance", "–", `tried for ${duration(shop.terms.duration)}; if not found, all is refunded`);
+  } else if (shop)
+    facts("quote-chance", "–", `tried for ${duration(shop.terms.duration)}; if not found, all is refunded`);
   else facts("quote-chance", "–", "");
 }
 
@@ -141,7 +176,9 @@ function facts(id: string, main: string, small: string): void {
 
 function showKey(): void {
   const { draft, busy } = app;
-  renderWhen(byId("key-step"), draft && [draft.publicKey, draft.saved, draft.pattern, busy], () => (draft ? madeKey(draft) : noKey()));
+  renderWhen(byId("key-step"), draft && [draft.publicKey, draft.saved, draft.pattern, busy], () =>
+    draft ? madeKey(draft) : noKey(),
+  );
 }
 
 function noKey(): HTMLElement[] {
@@ -159,7 +196,11 @@ function madeKey(draft: Search): (HTMLElement | false)[] {
   };
   const remove = async () => {
     if (app.busy) return;
-    const yes = await confirmed("Delete this half key?", "No order was made with it yet. Copies that you saved stay good.", "Delete it");
+    const yes = await confirmed(
+      "Delete this half key?",
+      "No order was made with it yet. Copies that you saved stay good.",
+      "Delete it",
+    );
     if (yes) forget(draft.publicKey);
     (document.getElementById("make-key") ?? document.getElementById("delete-key"))?.focus();
   };
@@ -170,16 +211,37 @@ function madeKey(draft: Search): (HTMLElement | false)[] {
     el(
       "p",
       { class: draft.saved ? "state good" : "state", id: "key-state" },
-      draft.saved ? `You have a copy. ${place}` : `Not saved yet. ${place} Paying is possible once you have saved or copied it.`,
+      draft.saved
+        ? `You have a copy. ${place}`
+        : `Not saved yet. ${place} Paying is possible once you have saved or copied it.`,
     ),
     el(
       "div",
       { class: "row" },
-      el("button", { type: "button", class: draft.saved ? "button" : "button primary", id: "save-key", click: save }, "Save as a file"),
+      el(
+        "button",
+        { type: "button", class: draft.saved ? "button" : "button primary", id: "save-key", click: save },
+        "Save as a file",
+      ),
       copyButton("copy-key", "Copy the secret half", () => draft.halfKey, keyIsSaved),
-      el("button", { type: "button", class: "button quiet", id: "delete-key", "aria-disabled": app.busy === null ? null : "true", click: () => void remove() }, "Delete"),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "button quiet",
+          id: "delete-key",
+          "aria-disabled": app.busy === null ? null : "true",
+          click: () => void remove(),
+        },
+        "Delete",
+      ),
     ),
-    el("details", {}, el("summary", {}, "Public half, which goes into the order"), el("p", {}, el("code", { class: "hex" }, draft.publicKey))),
+    el(
+      "details",
+      {},
+      el("summary", {}, "Public half, which goes into the order"),
+      el("p", {}, el("code", { class: "hex" }, draft.publicKey)),
+    ),
   ];
 }
 
@@ -188,9 +250,25 @@ function madeKey(draft: Search): (HTMLElement | false)[] {
 function showWallet(): void {
   const { wallet, walletProblem, balances, shop, busy, pool, price } = app;
   const offers = walletOffers();
-  const state = [offers.map(({ id }) => id), wallet?.address, wallet?.chainId, balances, shop?.info.chainId, busy, pool?.chain, price?.price];
+  const state = [
+    offers.map(({ id }) => id),
+    wallet?.address,
+    wallet?.chainId,
+    balances,
+    shop?.info.chainId,
+    busy,
+    pool?.chain,
+    price?.price,
+  ];
   renderWhen(byId("wallet-slot"), state, () => {
-    if (pool && !pool.chain) return [el("p", {}, "This pool works without a token: nothing can be bought here. Its own users submit jobs from a shell.")];
+    if (pool && !pool.chain)
+      return [
+        el(
+          "p",
+          {},
+          "This pool works without a token: nothing can be bought here. Its own users submit jobs from a shell.",
+        ),
+      ];
     if (!shop) return [el("p", {}, "Wallets can be connected as soon as the pool is reached.")];
     return wallet ? connected() : walletChoice("order", offers);
   });
@@ -212,13 +290,29 @@ function connected(): (HTMLElement | false | null)[] {
       fact("For the network fee", balances ? ether(balances.ether) : "…"),
     ),
     wallet.offer.id === DEMO_ID &&
-      el("p", { class: "state play" }, "Play money: this is a development chain. The RLC and ether here are worth nothing; the Bitcoin address that you get is real."),
-    otherChain && el("p", { class: "state" }, `Your wallet is on chain ${wallet.chainId}; this shop is on chain ${shop.info.chainId}.`),
+      el(
+        "p",
+        { class: "state play" },
+        "Play money: this is a development chain. The RLC and ether here are worth nothing; the Bitcoin address that you get is real.",
+      ),
+    otherChain &&
+      el(
+        "p",
+        { class: "state" },
+        `Your wallet is on chain ${wallet.chainId}; this shop is on chain ${shop.info.chainId}.`,
+      ),
     el(
       "div",
       { class: "row" },
-      otherChain && action("switch-chain", busy === "switching" ? "Waiting for your wallet…" : `Switch to chain ${shop.info.chainId}`, switchToShopChain),
-      shop.info.dev && (poor || busy === "tap") && action("tap", busy === "tap" ? "Getting play money…" : "Get play money", getPlayMoney),
+      otherChain &&
+        action(
+          "switch-chain",
+          busy === "switching" ? "Waiting for your wallet…" : `Switch to chain ${shop.info.chainId}`,
+          switchToShopChain,
+        ),
+      shop.info.dev &&
+        (poor || busy === "tap") &&
+        action("tap", busy === "tap" ? "Getting play money…" : "Get play money", getPlayMoney),
       action("disconnect", "Use another wallet", async () => {
         disconnect();
         document.querySelector<HTMLElement>("#wallet-slot button")?.focus();
@@ -233,7 +327,17 @@ function action(id: string, label: string, click: () => Promise<void>): HTMLElem
     // The button may be gone with what it was for.
     if (document.activeElement === document.body) document.getElementById("disconnect")?.focus();
   };
-  return el("button", { type: "button", class: "button", id, "aria-disabled": app.busy === null ? null : "true", click: () => void act() }, label);
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "button",
+      id,
+      "aria-disabled": app.busy === null ? null : "true",
+      click: () => void act(),
+    },
+    label,
+  );
 }
 
 function fact(name: string, value: string, title?: string): HTMLElement {
@@ -264,8 +368,10 @@ function payLabel(): string {
 function paymentState(missing: string[]): string {
   const { busy, draft } = app;
   if (busy === "wallet") return "Confirm the payment in your wallet. It is one transaction.";
-  if (busy === "block") return "Sent. The search starts when the transaction is in a block; you may leave this page meanwhile.";
+  if (busy === "block")
+    return "Sent. The search starts when the transaction is in a block; you may leave this page meanwhile.";
   if (missing.length > 0) return `Still to do: ${missing.join("; ")}.`;
-  return draft ? "One transaction. The price is locked in the market and goes back to you if nothing is found in time." : "";
+  return draft
+    ? "One transaction. The price is locked in the market and goes back to you if nothing is found in time."
+    : "";
 }
-

@@ -33,14 +33,25 @@ function rowsOf(): Row[] {
   const unused = app.searches.filter(({ payment, publicKey }) => !payment && publicKey !== app.draft?.publicKey);
   return [
     ...ours,
-    ...others.map(({ id, params, price }) => ({ order: id, pattern: patternOf(params), detail: `${rlc(price)}; made elsewhere, key not in this browser`, search: null })),
-    ...unused.map((search) => ({ order: null, pattern: search.pattern || "unused key", detail: "never ordered", search })),
+    ...others.map(({ id, params, price }) => ({
+      order: id,
+      pattern: patternOf(params),
+      detail: `${rlc(price)}; made elsewhere, key not in this browser`,
+      search: null,
+    })),
+    ...unused.map((search) => ({
+      order: null,
+      pattern: search.pattern || "unused key",
+      detail: "never ordered",
+      search,
+    })),
   ];
 }
 
 function rowOfSearch(search: Search): Row {
   const { payment, pattern, address, createdAt } = search;
-  const elsewhere = payment && app.shop && payment.chainId !== app.shop.info.chainId ? ` on chain ${payment.chainId}` : "";
+  const elsewhere =
+    payment && app.shop && payment.chainId !== app.shop.info.chainId ? ` on chain ${payment.chainId}` : "";
   const state = address ?? (payment?.order ? "paid; open it to follow" : "waiting for the chain");
   return { order: payment?.order ?? null, pattern, detail: `${when(createdAt)}${elsewhere}: ${state}`, search };
 }
@@ -63,13 +74,23 @@ function item({ order, pattern, detail, search }: Row, current: string): HTMLEle
     el("span", { class: "detail" }, detail),
     search &&
       !order &&
-      el("button", { type: "button", class: "button quiet", id: `forget-${search.publicKey.slice(0, 12)}`, click: () => void remove(search) }, "Delete the key"),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "button quiet",
+          id: `forget-${search.publicKey.slice(0, 12)}`,
+          click: () => void remove(search),
+        },
+        "Delete the key",
+      ),
   );
 }
 
 async function remove(search: Search): Promise<void> {
-  const text = search.payment ? "Its payment may still arrive on the chain. Without this key nothing found could be used." : "No order was made with it.";
+  const text = search.payment
+    ? "Its payment may still arrive on the chain. Without this key nothing found could be used."
+    : "No order was made with it.";
   if (await confirmed("Delete this key?", text, "Delete it")) forget(search.publicKey);
   byId("orders-title").focus();
 }
-

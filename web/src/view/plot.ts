@@ -12,26 +12,43 @@ export function drawPlot(model: PlotModel, width: number, over: boolean): SVGSVG
   const x = (at: number) => EDGE.left + ((right - EDGE.left) * at) / model.span;
   const y = (chance: number) => bottom - (bottom - EDGE.top) * chance;
   const line = (points: Point[]) =>
-    points.map(({ at, chance }, index) => `${index === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(chance).toFixed(1)}`).join("");
+    points
+      .map(({ at, chance }, index) => `${index === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(chance).toFixed(1)}`)
+      .join("");
 
   const rows = [0, 0.25, 0.5, 0.75, 1].flatMap((chance) => [
     svg("line", { class: "grid", x1: EDGE.left, x2: right, y1: y(chance), y2: y(chance) }),
     svg("text", { class: "label", x: EDGE.left - 8, y: y(chance) + 4, "text-anchor": "end" }, `${chance * 100} %`),
   ]);
   const columns = fitting(model.ticks, (at) => x(at), right).map((at) =>
-    svg("text", { class: "label", x: x(at), y: bottom + 20, "text-anchor": at === 0 ? "start" : "middle" }, at === 0 ? "0" : tickLabel(at)),
+    svg(
+      "text",
+      { class: "label", x: x(at), y: bottom + 20, "text-anchor": at === 0 ? "start" : "middle" },
+      at === 0 ? "0" : tickLabel(at),
+    ),
   );
-  const isNearNow = (left: number, top: number) => Math.abs(left - x(model.now.at)) < 60 && Math.abs(top - y(model.now.chance)) < 24;
+  const isNearNow = (left: number, top: number) =>
+    Math.abs(left - x(model.now.at)) < 60 && Math.abs(top - y(model.now.chance)) < 24;
   const marks = model.marks.flatMap(({ chance, at }) => [
     svg("line", { class: "mark", x1: x(at), x2: x(at), y1: y(chance), y2: bottom }),
     svg("circle", { class: "mark-dot", cx: x(at), cy: y(chance), r: 3 }),
     isNearNow(x(at), y(chance)) ? null : markLabel(x(at), y(chance), percent(chance)),
   ]);
   const { past, now } = model;
-  const area = past.length > 1 ? `${line(past)}L${x(now.at).toFixed(1)} ${bottom}L${x(past[0]?.at ?? 0).toFixed(1)} ${bottom}Z` : "";
+  const area =
+    past.length > 1
+      ? `${line(past)}L${x(now.at).toFixed(1)} ${bottom}L${x(past[0]?.at ?? 0).toFixed(1)} ${bottom}Z`
+      : "";
   return svg(
     "svg",
-    { class: "plot", width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" },
+    {
+      class: "plot",
+      width,
+      height: HEIGHT,
+      viewBox: `0 0 ${width} ${HEIGHT}`,
+      "aria-hidden": "true",
+      focusable: "false",
+    },
     ...rows,
     ...columns,
     svg("path", { class: "area", d: area }),

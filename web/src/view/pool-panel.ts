@@ -20,13 +20,21 @@ export function showPool(): void {
         "dl",
         { class: "facts" },
         fact("Workers", `${count(workers.filter(({ connected }) => connected).length)} online`),
-        fact("Busy", `${count(sum(workers, ({ running }) => running))} of ${count(sum(workers, ({ slots, connected }) => (connected ? slots : 0)))} slots`),
+        fact(
+          "Busy",
+          `${count(sum(workers, ({ running }) => running))} of ${count(sum(workers, ({ slots, connected }) => (connected ? slots : 0)))} slots`,
+        ),
         fact("Rate", perSecond ? rate(perSecond) : "–"),
-        shop && fact("Unit price", `${rlc(shop.terms.unitPrice)} for ${inWords(Number(shop.terms.unitCandidates))} tries`),
+        shop &&
+          fact("Unit price", `${rlc(shop.terms.unitPrice)} for ${inWords(Number(shop.terms.unitCandidates))} tries`),
       ),
       workers.length > 0 && workerTable(workers),
       jobs.length > 0 && jobTable(jobs),
-      el("p", { class: "help" }, `gristmill ${pool.version}${pool.chain ? `, chain ${pool.chain.chainId}${pool.chain.dev ? " (development)" : ""}` : ", without a chain"}`),
+      el(
+        "p",
+        { class: "help" },
+        `gristmill ${pool.version}${pool.chain ? `, chain ${pool.chain.chainId}${pool.chain.dev ? " (development)" : ""}` : ", without a chain"}`,
+      ),
     ];
   });
 }
@@ -46,30 +54,42 @@ function fact(name: string, value: string): HTMLElement {
 }
 
 function workerTable(workers: WorkerInfo[]): HTMLElement {
-  const busiest = workers.toSorted((a, b) => Number(b.connected) - Number(a.connected) || b.running - a.running || b.certified - a.certified);
-  const rows = busiest.slice(0, SHOWN_MAX).map(({ id, name, connected, running, slots, certified, rejected }) =>
-    el(
-      "tr",
-      {},
-      el("th", { scope: "row", title: id }, name || short(id)),
-      el("td", {}, connected ? `${running} of ${slots}` : "away"),
-      el("td", {}, rejected > 0 ? `${count(certified)}, ${count(rejected)} refused` : count(certified)),
-    ),
+  const busiest = workers.toSorted(
+    (a, b) => Number(b.connected) - Number(a.connected) || b.running - a.running || b.certified - a.certified,
   );
+  const rows = busiest
+    .slice(0, SHOWN_MAX)
+    .map(({ id, name, connected, running, slots, certified, rejected }) =>
+      el(
+        "tr",
+        {},
+        el("th", { scope: "row", title: id }, name || short(id)),
+        el("td", {}, connected ? `${running} of ${slots}` : "away"),
+        el("td", {}, rejected > 0 ? `${count(certified)}, ${count(rejected)} refused` : count(certified)),
+      ),
+    );
   return table(`Workers${more(workers.length)}`, ["Worker", "Busy", "Results"], rows);
 }
 
 function jobTable(jobs: Job[]): HTMLElement {
   const newest = jobs.toSorted((a, b) => Number(isFinal(a.state)) - Number(isFinal(b.state)) || b.id - a.id);
-  const rows = newest.slice(0, SHOWN_MAX).map((job) =>
-    el(
-      "tr",
-      {},
-      el("th", { scope: "row" }, job.external_id?.startsWith("0x") ? el("a", { href: `#order/${job.external_id}` }, `Job ${job.id}`) : `Job ${job.id}`),
-      el("td", {}, job.state),
-      el("td", {}, job.state === "running" ? rate(job.progress.rate_per_s) : `${inWords(job.progress.done)} tried`),
-    ),
-  );
+  const rows = newest
+    .slice(0, SHOWN_MAX)
+    .map((job) =>
+      el(
+        "tr",
+        {},
+        el(
+          "th",
+          { scope: "row" },
+          job.external_id?.startsWith("0x")
+            ? el("a", { href: `#order/${job.external_id}` }, `Job ${job.id}`)
+            : `Job ${job.id}`,
+        ),
+        el("td", {}, job.state),
+        el("td", {}, job.state === "running" ? rate(job.progress.rate_per_s) : `${inWords(job.progress.done)} tried`),
+      ),
+    );
   return table(`Jobs${more(jobs.length)}`, ["Job", "State", "Work"], rows);
 }
 

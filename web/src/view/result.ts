@@ -52,7 +52,8 @@ export function showResult(_container: HTMLElement, state: OrderState): void {
     remember(search, finished);
   } catch (error) {
     const why = error instanceof ResultMismatch || error instanceof RangeError ? error.message : String(error);
-    const hint = "Do not use anything from this order. Keep your half of the key and the order's number, and tell the pool's operator.";
+    const hint =
+      "Do not use anything from this order. Keep your half of the key and the order's number, and tell the pool's operator.";
     showProblem(byId("result-problem"), new Problem("The result does not fit, so nothing is shown.", why, hint));
   }
 }
@@ -63,7 +64,11 @@ function finish(state: OrderState, params: Params, search: Search, pattern: stri
   if (!settlement || (!answer && !settlement.callbackFailed)) return null;
   const fromEvent = unpackResult(fromHex(settlement.result));
   const used = answer ?? fromEvent;
-  if (toHex(used.worker) !== toHex(fromEvent.worker) || used.index !== fromEvent.index || used.image !== fromEvent.image) {
+  if (
+    toHex(used.worker) !== toHex(fromEvent.worker) ||
+    used.index !== fromEvent.index ||
+    used.image !== fromEvent.image
+  ) {
     throw new ResultMismatch("The shop has stored another answer than the market has announced.");
   }
   const combined = combine(fromHex(id), params, numberOf(fromHex(search.halfKey)), used);
@@ -104,8 +109,17 @@ function panel(finished: Finished, search: Search): HTMLElement {
     "div",
     { class: "panel result" },
     el("h2", { id: "result-title" }, "Your address"),
-    el("p", { class: "address", id: "address", "data-address": address }, el("span", { class: "fixed" }, pattern), address.slice(pattern.length)),
-    el("p", { class: "state good" }, "Derived twice in this browser, from the private key and from the public points, and both agree. The contract has checked it, too."),
+    el(
+      "p",
+      { class: "address", id: "address", "data-address": address },
+      el("span", { class: "fixed" }, pattern),
+      address.slice(pattern.length),
+    ),
+    el(
+      "p",
+      { class: "state good" },
+      "Derived twice in this browser, from the private key and from the public points, and both agree. The contract has checked it, too.",
+    ),
     el(
       "div",
       { class: "row" },
@@ -113,7 +127,14 @@ function panel(finished: Finished, search: Search): HTMLElement {
       copyButton("copy-address", "Copy the address", () => address),
       el(
         "button",
-        { type: "button", class: "button", id: "show-wif", "aria-expanded": String(shownKey), "aria-controls": "wif-box", click: toggle },
+        {
+          type: "button",
+          class: "button",
+          id: "show-wif",
+          "aria-expanded": String(shownKey),
+          "aria-controls": "wif-box",
+          click: toggle,
+        },
         shownKey ? "Hide the private key" : "Show the private key",
       ),
     ),
@@ -134,7 +155,11 @@ function panel(finished: Finished, search: Search): HTMLElement {
       "p",
       { class: "help" },
       "The key stays in this browser until you delete it. ",
-      el("button", { type: "button", class: "button quiet", id: "delete-result", click: () => void remove(search) }, "Delete the key from this browser"),
+      el(
+        "button",
+        { type: "button", class: "button quiet", id: "delete-result", click: () => void remove(search) },
+        "Delete the key from this browser",
+      ),
     ),
   );
 }
@@ -155,7 +180,8 @@ function checkIt(finished: Finished): HTMLElement {
   const { params, answer, offset, order, result, address, pattern } = finished;
   const info = app.shop?.info;
   const packed = app.shop ? packedParams(params) : "";
-  const value = (name: string, text: string) => el("div", {}, el("dt", {}, name), el("dd", {}, el("code", { class: "hex whole" }, text)));
+  const value = (name: string, text: string) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, el("code", { class: "hex whole" }, text)));
   const command = (text: string) => el("pre", {}, el("code", {}, text));
   const raised = ["⁰", "¹", "²"][answer.image >> 1];
   return el(
@@ -166,11 +192,23 @@ function checkIt(finished: Finished): HTMLElement {
     el(
       "ol",
       {},
-      el("li", {}, "The offset k is keccak256(order ‖ worker) mod n, plus the index. So it is bound to this order and this worker."),
+      el(
+        "li",
+        {},
+        "The offset k is keccak256(order ‖ worker) mod n, plus the index. So it is bound to this order and this worker.",
+      ),
       el("li", {}, "Q = P + k·G on secp256k1, where P is your public half."),
-      el("li", {}, `x = β${raised}·Qx mod p, with the prefix ${answer.image & 1 ? "03" : "02"}: the public key of the address.`),
+      el(
+        "li",
+        {},
+        `x = β${raised}·Qx mod p, with the prefix ${answer.image & 1 ? "03" : "02"}: the public key of the address.`,
+      ),
       el("li", {}, "RIPEMD-160(SHA-256(public key)), as Base58Check with version 0, is the address."),
-      el("li", {}, `Your private key is ±λ${raised}·(a + k) mod n, where a is your half; the sign is the one that gives the prefix above.`),
+      el(
+        "li",
+        {},
+        `Your private key is ±λ${raised}·(a + k) mod n, where a is your half; the sign is the one that gives the prefix above.`,
+      ),
     ),
     el(
       "dl",
@@ -184,12 +222,23 @@ function checkIt(finished: Finished): HTMLElement {
       value("Address", address),
     ),
     el("p", {}, "What the shop's contract has stored, from any node of the chain:"),
-    command(`cast call ${info?.shop} \\\n  'answerOf(bytes32)(bool,address,uint64,uint8)' \\\n  ${order} --rpc-url ${info?.rpcUrl}`),
+    command(
+      `cast call ${info?.shop} \\\n  'answerOf(bytes32)(bool,address,uint64,uint8)' \\\n  ${order} --rpc-url ${info?.rpcUrl}`,
+    ),
     el("p", {}, "The whole check, by the same program that the workers run:"),
     command(`vanity verify --order ${order} \\\n  --params ${packed} \\\n  --result ${result}`),
     el("p", {}, "And the key once more from your saved half, without any browser:"),
     command(`vanity combine ${recordName(pattern)} --key half-key.txt`),
-    el("button", { type: "button", class: "button", id: "save-record", click: () => download(recordName(pattern), record(finished)) }, `Save ${recordName(pattern)}`),
+    el(
+      "button",
+      {
+        type: "button",
+        class: "button",
+        id: "save-record",
+        click: () => download(recordName(pattern), record(finished)),
+      },
+      `Save ${recordName(pattern)}`,
+    ),
   );
 }
 
@@ -205,7 +254,15 @@ function recordName(pattern: string): string {
 /** What `vanity verify` and `vanity combine` read. Nothing in it is secret. The index may exceed what JSON.stringify can. */
 function record({ pattern, address, params, offset, answer, order }: Finished): string {
   const bare = (hex: Hex) => hex.slice(2);
-  const fields = { format: "vanity-record/1", kind: "p2pkh", pattern, address, public_key: bare(toHex(params.publicKey)), offset: bare(toHex(bytesOf(offset, 32))), image: answer.image };
+  const fields = {
+    format: "vanity-record/1",
+    kind: "p2pkh",
+    pattern,
+    address,
+    public_key: bare(toHex(params.publicKey)),
+    offset: bare(toHex(bytesOf(offset, 32))),
+    image: answer.image,
+  };
   const part = `{"order":"${bare(order)}","worker":"${bare(toHex(answer.worker))}","index":${answer.index}}`;
   return `${JSON.stringify(fields).slice(0, -1)},"order":${part}}\n`;
 }
@@ -222,7 +279,11 @@ function askForKey(state: OrderState, params: Params, pattern: string): HTMLElem
     "div",
     { class: "panel" },
     el("h2", {}, "Found, and this browser does not have your half of the key"),
-    el("p", {}, "The address is made from the answer on the chain and the half that you saved when ordering. Open that file here; it is not sent anywhere."),
+    el(
+      "p",
+      {},
+      "The address is made from the answer on the chain and the half that you saved when ordering. Open that file here; it is not sent anywhere.",
+    ),
     el("label", { for: "key-file" }, "File with your half of the key"),
     input,
   );
@@ -236,7 +297,15 @@ function takeKey(text: string, state: OrderState, params: Params, pattern: strin
     if (!info || !state.placed) return;
     const { requester } = state.placed.details;
     const startedAt = state.placed.placedAtMs;
-    const payment = { chainId: info.chainId, shop: info.shop, market: info.market, requester, startedAt, tx: state.placed.tx, order: state.id };
+    const payment = {
+      chainId: info.chainId,
+      shop: info.shop,
+      market: info.market,
+      requester,
+      startedAt,
+      tx: state.placed.tx,
+      order: state.id,
+    };
     keep({ version: 1, ...key, pattern, createdAt: startedAt, saved: true, payment });
     keyProblem = null;
   } catch (error) {

@@ -44,7 +44,7 @@ export function closeSearch(): void {
 }
 
 function build(): void {
-  byId("search-view").append(
+  byId("search-view").replaceChildren(
     el("h1", { id: "search-title", tabindex: "-1" }),
     el("div", { role: "alert", id: "search-problem" }),
     el("div", { id: "result" }),
@@ -53,7 +53,13 @@ function build(): void {
       "div",
       { class: "mill", id: "mill" },
       millstone(),
-      el("div", { class: "odds" }, el("p", { id: "odds-big", class: "big" }), el("p", { id: "odds-text" }), el("p", { id: "link-text", class: "help", role: "status" })),
+      el(
+        "div",
+        { class: "odds" },
+        el("p", { id: "odds-big", class: "big" }),
+        el("p", { id: "odds-text" }),
+        el("p", { id: "link-text", class: "help", role: "status" }),
+      ),
     ),
     el("dl", { class: "facts", id: "search-facts" }),
     el(
@@ -79,7 +85,13 @@ function millstone(): SVGElement {
     "svg",
     { class: "millstone", viewBox: "-60 -60 120 120", "aria-hidden": "true", focusable: "false", id: "millstone" },
     svg("circle", { class: "ring", r: 54 }),
-    svg("circle", { class: "ring-chance", id: "ring", r: 54, transform: "rotate(-90)", "stroke-dasharray": `0 ${RING}` }),
+    svg("circle", {
+      class: "ring-chance",
+      id: "ring",
+      r: 54,
+      transform: "rotate(-90)",
+      "stroke-dasharray": `0 ${RING}`,
+    }),
     turning,
   );
 }
@@ -184,16 +196,23 @@ function showOdds(state: OrderState, phase: Phase): void {
 function oddsInWords(state: OrderState, phase: Phase, known: boolean): string {
   if (!known) return "The chance of having found one is shown here as soon as a worker starts.";
   if (phase !== "searching") return "of searches like this one are over after as many tries.";
-  const remaining = state.params && rateOf(state) > 0 ? secondsFor(difficultyOf(state.params.ranges), 0.5, rateOf(state)) : null;
-  const outlook = remaining === null ? "" : ` A search has no memory: from any moment on, the odds are even within ${duration(remaining)}.`;
+  const remaining =
+    state.params && rateOf(state) > 0 ? secondsFor(difficultyOf(state.params.ranges), 0.5, rateOf(state)) : null;
+  const outlook =
+    remaining === null
+      ? ""
+      : ` A search has no memory: from any moment on, the odds are even within ${duration(remaining)}.`;
   return `is the chance of having found one by now.${outlook}`;
 }
 
 function linkInWords({ link, status, job }: OrderState): string {
   if (status === OrderStatus.Settled || status === OrderStatus.Refunded) return "";
-  if (link === "lost") return "The pool is not reached at the moment; trying again. The search goes on without this page.";
+  if (link === "lost")
+    return "The pool is not reached at the moment; trying again. The search goes on without this page.";
   if (link === "unseen") return "The pool has not taken up the order yet.";
-  return job ? "Live from the pool. You may close this page and come back: the address waits on the chain." : "Asking the pool…";
+  return job
+    ? "Live from the pool. You may close this page and come back: the address waits on the chain."
+    : "Asking the pool…";
 }
 
 function showFacts(state: OrderState, phase: Phase): void {
@@ -201,15 +220,30 @@ function showFacts(state: OrderState, phase: Phase): void {
   const difficulty = params ? difficultyOf(params.ranges) : null;
   const perSecond = rateOf(state);
   const model = modelOf(state);
-  const outlook = difficulty !== null && perSecond > 0 && phase === "searching" ? secondsFor(difficulty, 0.95, perSecond) : null;
+  const outlook =
+    difficulty !== null && perSecond > 0 && phase === "searching" ? secondsFor(difficulty, 0.95, perSecond) : null;
   const rows: [string, string, string][] = [
-    ["Rate", perSecond > 0 ? rate(perSecond) : "–", job && job.workers > 0 ? `${job.workers} ${job.workers === 1 ? "worker" : "workers"} now` : ""],
-    ["Addresses tried", job ? inWords(Math.floor(sampledUntilNow(state).at(-1)?.done ?? 0)) : "–", difficulty ? `1 in ${inWords(difficulty)} fits` : ""],
-    ["Time", job ? duration(model.now.at) : "–", outlook !== null ? `95${"\u00a0"}% within ${duration(outlook)} from now` : ""],
+    [
+      "Rate",
+      perSecond > 0 ? rate(perSecond) : "–",
+      job && job.workers > 0 ? `${job.workers} ${job.workers === 1 ? "worker" : "workers"} now` : "",
+    ],
+    [
+      "Addresses tried",
+      job ? inWords(Math.floor(sampledUntilNow(state).at(-1)?.done ?? 0)) : "–",
+      difficulty ? `1 in ${inWords(difficulty)} fits` : "",
+    ],
+    [
+      "Time",
+      job ? duration(model.now.at) : "–",
+      outlook !== null ? `95${"\u00a0"}% within ${duration(outlook)} from now` : "",
+    ],
     ["Paid", placed ? rlc(placed.details.price) : "–", paidNote(state, phase)],
   ];
   renderWhen(byId("search-facts"), rows, () =>
-    rows.map(([name, value, small]) => el("div", {}, el("dt", {}, name), el("dd", {}, el("span", {}, value), small && el("small", {}, small)))),
+    rows.map(([name, value, small]) =>
+      el("div", {}, el("dt", {}, name), el("dd", {}, el("span", {}, value), small && el("small", {}, small))),
+    ),
   );
 }
 
@@ -238,9 +272,19 @@ function showPlot(state: OrderState): void {
     el(
       "table",
       {},
-      el("caption", {}, `Time until a chance is reached, from the start, at ${rate(perSecond)} (${count(perSecond)} a second)`),
+      el(
+        "caption",
+        {},
+        `Time until a chance is reached, from the start, at ${rate(perSecond)} (${count(perSecond)} a second)`,
+      ),
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Chance"), el("th", { scope: "col" }, "Time"))),
-      el("tbody", {}, ...rows.map(([chance, time]) => el("tr", {}, el("th", { scope: "row" }, chance ?? ""), el("td", {}, time ?? "")))),
+      el(
+        "tbody",
+        {},
+        ...rows.map(([chance, time]) =>
+          el("tr", {}, el("th", { scope: "row" }, chance ?? ""), el("td", {}, time ?? "")),
+        ),
+      ),
     ),
   ]);
 }
@@ -256,7 +300,17 @@ function noticeRefund({ id, refund }: OrderState): void {
 
 function showRefund(state: OrderState, phase: Phase): void {
   const { shop, wallet, balances, offers } = app;
-  const key = [offers.length, phase, state.refund, wallet?.address, wallet?.chainId, balances?.market, refunding, refundProblem?.message, app.busy];
+  const key = [
+    offers.length,
+    phase,
+    state.refund,
+    wallet?.address,
+    wallet?.chainId,
+    balances?.market,
+    refunding,
+    refundProblem?.message,
+    app.busy,
+  ];
   renderWhen(byId("refund"), key, () => {
     if (phase === "overdue") return [overdue(state)];
     if (phase === "stopped") return [stopped(state)];
@@ -274,9 +328,25 @@ function overdue(state: OrderState): HTMLElement {
     "div",
     { class: "panel" },
     el("h2", {}, "The deadline has passed"),
-    el("p", {}, `Nothing was delivered in time, so ${price} is yours again. Anybody may trigger the refund; it goes to the account of the one who ordered.`),
+    el(
+      "p",
+      {},
+      `Nothing was delivered in time, so ${price} is yours again. Anybody may trigger the refund; it goes to the account of the one who ordered.`,
+    ),
     ...(app.wallet
-      ? [el("button", { type: "button", class: "button primary", id: "refund-button", disabled: refunding, click: () => void refund(state) }, refunding ? "Refunding…" : `Refund ${price}`)]
+      ? [
+          el(
+            "button",
+            {
+              type: "button",
+              class: "button primary",
+              id: "refund-button",
+              disabled: refunding,
+              click: () => void refund(state),
+            },
+            refunding ? "Refunding…" : `Refund ${price}`,
+          ),
+        ]
       : needed),
     el("div", { role: "alert", id: "refund-problem" }),
   );
@@ -288,14 +358,25 @@ function stopped(state: OrderState): HTMLElement {
     "div",
     { class: "panel" },
     el("h2", {}, "The pool has stopped the search"),
-    el("p", {}, `Its reason: ${state.job?.reason ?? "none given"}. It may give the order back at once; if it does not, a refund button appears here after ${deadline}.`),
+    el(
+      "p",
+      {},
+      `Its reason: ${state.job?.reason ?? "none given"}. It may give the order back at once; if it does not, a refund button appears here after ${deadline}.`,
+    ),
   );
 }
 
 function refunded({ refund }: OrderState): HTMLElement {
   const amount = refund ? rlc(refund.amount) : "The price";
-  const reason = refund?.declinedBecause ? `The pool declined the order: ${refund.declinedBecause}.` : "The deadline passed without a result.";
-  return el("div", { class: "panel" }, el("h2", {}, "You got everything back"), el("p", {}, `${reason} ${amount} went to the account of the one who ordered.`));
+  const reason = refund?.declinedBecause
+    ? `The pool declined the order: ${refund.declinedBecause}.`
+    : "The deadline passed without a result.";
+  return el(
+    "div",
+    { class: "panel" },
+    el("h2", {}, "You got everything back"),
+    el("p", {}, `${reason} ${amount} went to the account of the one who ordered.`),
+  );
 }
 
 async function refund(state: OrderState): Promise<void> {

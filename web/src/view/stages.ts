@@ -31,15 +31,37 @@ export function stagesOf(state: OrderState): Stage[] {
 
   const before: Stage[] = [
     placed
-      ? stage("ordered", "done", "Ordered and paid", `${rlc(placed.details.price)} locked in the market, ${when(placed.placedAtMs)}`, placed.tx)
+      ? stage(
+          "ordered",
+          "done",
+          "Ordered and paid",
+          `${rlc(placed.details.price)} locked in the market, ${when(placed.placedAtMs)}`,
+          placed.tx,
+        )
       : stage("ordered", "now", "Ordered and paid", "looking for it on the chain"),
     job || settled
       ? stage("seen", "done", "Seen by the pool", job ? `its job ${job.id}` : "")
-      : stage("seen", placed && !refunded ? "now" : "later", "Seen by the pool", link === "lost" ? "the pool cannot be asked now" : "the pool waits until the block is settled"),
+      : stage(
+          "seen",
+          placed && !refunded ? "now" : "later",
+          "Seen by the pool",
+          link === "lost" ? "the pool cannot be asked now" : "the pool waits until the block is settled",
+        ),
   ];
   if (refunded) {
-    const detail = refund?.declinedBecause ? `the pool declined: ${refund.declinedBecause}` : "the deadline passed without a result";
-    return [...before, stage("refunded", "failed", "Given back", refund ? `${rlc(refund.amount)} returned; ${detail}` : detail, refund?.tx ?? null)];
+    const detail = refund?.declinedBecause
+      ? `the pool declined: ${refund.declinedBecause}`
+      : "the deadline passed without a result";
+    return [
+      ...before,
+      stage(
+        "refunded",
+        "failed",
+        "Given back",
+        refund ? `${rlc(refund.amount)} returned; ${detail}` : detail,
+        refund?.tx ?? null,
+      ),
+    ];
   }
   const workers = job?.workers ?? 0;
   const machines = `${workers} ${workers === 1 ? "worker" : "workers"}`;
@@ -49,7 +71,13 @@ export function stagesOf(state: OrderState): Stage[] {
       "searching",
       found || settled ? "done" : failed ? "failed" : searching ? "now" : "later",
       searching ? `Searching on ${machines}` : "Searching",
-      failed ? `the pool stopped: ${job?.reason ?? "no reason given"}` : job?.state === "queued" ? "waiting for a free worker" : job && job.progress.done > 0 ? `${inWords(job.progress.done)} addresses tried` : "",
+      failed
+        ? `the pool stopped: ${job?.reason ?? "no reason given"}`
+        : job?.state === "queued"
+          ? "waiting for a free worker"
+          : job && job.progress.done > 0
+            ? `${inWords(job.progress.done)} addresses tried`
+            : "",
     ),
     stage(
       "found",
@@ -59,14 +87,39 @@ export function stagesOf(state: OrderState): Stage[] {
     ),
     settlement
       ? stage("settled", "done", "Checked by the contract, and paid", paidTo(settlement), settlement.tx)
-      : stage("settled", found || settled ? "now" : "later", "Checked by the contract, and paid", found ? "the pool sends the result to the chain" : ""),
+      : stage(
+          "settled",
+          found || settled ? "now" : "later",
+          "Checked by the contract, and paid",
+          found ? "the pool sends the result to the chain" : "",
+        ),
     settlement?.callbackFailed
-      ? stage("delivered", "failed", "Delivered to the shop", "the shop's contract did not take it; the result is good all the same", settlement.tx)
-      : stage("delivered", settlement ? "done" : "later", "Delivered to the shop", settlement ? "in the same transaction" : "", settlement?.tx ?? null),
+      ? stage(
+          "delivered",
+          "failed",
+          "Delivered to the shop",
+          "the shop's contract did not take it; the result is good all the same",
+          settlement.tx,
+        )
+      : stage(
+          "delivered",
+          settlement ? "done" : "later",
+          "Delivered to the shop",
+          settlement ? "in the same transaction" : "",
+          settlement?.tx ?? null,
+        ),
   ];
 }
 
-function paidTo({ workerPaid, poolPaid, providerPaid }: { workerPaid: bigint; poolPaid: bigint; providerPaid: bigint }): string {
+function paidTo({
+  workerPaid,
+  poolPaid,
+  providerPaid,
+}: {
+  workerPaid: bigint;
+  poolPaid: bigint;
+  providerPaid: bigint;
+}): string {
   return `worker ${rlc(workerPaid)}, pool ${rlc(poolPaid)}, app's provider ${rlc(providerPaid)}`;
 }
 

@@ -18,7 +18,13 @@ function walletButton(place: string, offer: WalletOffer): HTMLElement {
   };
   return el(
     "button",
-    { type: "button", class: "button", id: `${place}-wallet-${offer.id}`, "aria-disabled": app.busy === null ? null : "true", click: () => void click() },
+    {
+      type: "button",
+      class: "button",
+      id: `${place}-wallet-${offer.id}`,
+      "aria-disabled": app.busy === null ? null : "true",
+      click: () => void click(),
+    },
     offer.icon && el("img", { src: offer.icon, alt: "", width: 20, height: 20 }),
     offer.name,
   );

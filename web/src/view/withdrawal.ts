@@ -33,7 +33,11 @@ export function withdrawal(shop: Shop | null, requester: string): HTMLElement {
   return el(
     "div",
     {},
-    el("button", { type: "button", class: "button primary", id: "withdraw", click: (event) => void click(event) }, `Withdraw ${rlc(waiting)} to my wallet`),
+    el(
+      "button",
+      { type: "button", class: "button primary", id: "withdraw", click: (event) => void click(event) },
+      `Withdraw ${rlc(waiting)} to my wallet`,
+    ),
     el("div", { role: "alert", id: "withdraw-problem" }),
   );
 }

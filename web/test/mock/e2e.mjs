@@ -34,12 +34,19 @@ async function order(page, pattern) {
 }
 
 const rpc = async (method, params = []) => {
-  const response = await fetch(mock.rpc, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }) });
+  const response = await fetch(mock.rpc, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }),
+  });
   return (await response.json()).result;
 };
 
 test("a long search: live odds, a lost connection, and the way back", async () => {
-  for (const [name, viewport, colorScheme] of [["phone", { width: 375, height: 812 }, "dark"], ["desktop", { width: 1280, height: 900 }, "light"]]) {
+  for (const [name, viewport, colorScheme] of [
+    ["phone", { width: 375, height: 812 }, "dark"],
+    ["desktop", { width: 1280, height: 900 }, "light"],
+  ]) {
     const context = await browser.newContext({ viewport, colorScheme });
     const page = await context.newPage();
     await order(page, "1LoVEr");
@@ -51,11 +58,17 @@ test("a long search: live odds, a lost connection, and the way back", async () =
     await trustNothing(page, `${name} search`);
     mock.control.down = true;
     mock.server.closeAllConnections();
-    await page.waitForFunction(() => /not reached at the moment/.test(document.querySelector("#link-text").textContent));
+    await page.waitForFunction(() =>
+      /not reached at the moment/.test(document.querySelector("#link-text").textContent),
+    );
     await page.waitForSelector("#problems .problem", { timeout: 30_000 });
     await shoot(page, SHOTS, `${name}-lost`);
     mock.control.down = false;
-    await page.waitForFunction(() => /Live from the pool/.test(document.querySelector("#link-text").textContent), null, { timeout: 30_000 });
+    await page.waitForFunction(
+      () => /Live from the pool/.test(document.querySelector("#link-text").textContent),
+      null,
+      { timeout: 30_000 },
+    );
     await context.close();
   }
 });
@@ -78,7 +91,9 @@ test("an order past its deadline is refunded to the account, and withdrawn", asy
   await shoot(page, SHOTS, "phone-refunded");
   await trustNothing(page, "refund");
   await page.click("#withdraw");
-  await page.waitForFunction(() => /Nothing is left in your account/.test(document.querySelector("#refund").textContent));
+  await page.waitForFunction(() =>
+    /Nothing is left in your account/.test(document.querySelector("#refund").textContent),
+  );
   assert.match(await page.textContent("#stages"), /Given back/);
   seen.expectClean();
   await context.close();

@@ -17,7 +17,14 @@ const contracts = new URL("../../../contracts/", import.meta.url);
 const dist = new URL("../../dist/", import.meta.url).pathname;
 const artifact = (name) => JSON.parse(readFileSync(new URL(`artifacts/${name}.json`, contracts), "utf8"));
 
-export async function startMockPool({ port = 0, anvilPort = 18_545, rateMax = 60_000, duration = 600, settles = true, declines = false } = {}) {
+export async function startMockPool({
+  port = 0,
+  anvilPort = 18_545,
+  rateMax = 60_000,
+  duration = 600,
+  settles = true,
+  declines = false,
+} = {}) {
   const anvil = await startAnvil(anvilPort);
   const rpc = `http://127.0.0.1:${anvilPort}`;
   const chain = await deploy(rpc, duration);
@@ -49,7 +56,7 @@ async function startAnvil(port) {
   const args = ["--port", String(port), "--chain-id", String(CHAIN_ID), "--mnemonic", MNEMONIC, "--silent"];
   const child = spawn(binary, args, { stdio: "inherit" });
   const client = createPublicClient({ transport: http(`http://127.0.0.1:${port}`) });
-  for (const deadline = Date.now() + 15_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 15_000; Date.now() < deadline;) {
     if (await client.getChainId().catch(() => null)) return child;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -82,7 +89,12 @@ async function deploy(rpc, duration) {
     providerFeeBps: 500,
     duration,
   };
-  const { result: offer, request } = await client.simulateContract({ ...market, functionName: "publishOffer", args: [terms], account: operator });
+  const { result: offer, request } = await client.simulateContract({
+    ...market,
+    functionName: "publishOffer",
+    args: [terms],
+    account: operator,
+  });
   await client.waitForTransactionReceipt({ hash: await wallet.writeContract(request) });
   const shop = await create("VanityShop", [market.address, offer, 1_000_000n, 1n]);
   return { client, wallet, operator, token, market, shop, verifier, offer, terms, chainId: CHAIN_ID };
@@ -93,9 +105,16 @@ function followOrders(chain, jobs, publish, control) {
   const look = async () => {
     const latest = await chain.client.getBlockNumber({ cacheTime: 0 });
     if (latest < next) return;
-    const logs = await chain.client.getContractEvents({ ...chain.market, eventName: "Requested", fromBlock: next, toBlock: latest, strict: true });
+    const logs = await chain.client.getContractEvents({
+      ...chain.market,
+      eventName: "Requested",
+      fromBlock: next,
+      toBlock: latest,
+      strict: true,
+    });
     next = latest + 1n;
-    for (const { args } of logs) jobs.push(startJob(chain, jobs.length + 1, args.order, args.details, publish, control));
+    for (const { args } of logs)
+      jobs.push(startJob(chain, jobs.length + 1, args.order, args.details, publish, control));
   };
   let busy = false;
   chain.timer = setInterval(() => {
@@ -140,7 +159,9 @@ function startJob(chain, id, order, details, publish, control) {
       await send("decline", [details, `0x${Buffer.from("no worker of this pool may run it").toString("hex")}`]);
       return;
     }
-    search = new Worker(new URL("./search.mjs", import.meta.url), { workerData: { order, worker, params: details.params, rateMax: control.rateMax } });
+    search = new Worker(new URL("./search.mjs", import.meta.url), {
+      workerData: { order, worker, params: details.params, rateMax: control.rateMax },
+    });
     search.on("message", async ({ done, rate, result }) => {
       change({ state: "running", workers: 2, progress: { done, rate_per_s: rate } });
       if (!result || !control.settles) return;
@@ -164,11 +185,16 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 
 async function answer(request, response, { chain, rpc, jobs, listeners }) {
   const { pathname } = new URL(request.url, "http://localhost");
-  const json = (body, status = 200) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+  const json = (body, status = 200) =>
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
   if (pathname === "/rpc") {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
-    const upstream = await fetch(rpc, { method: "POST", headers: { "content-type": "application/json" }, body: Buffer.concat(chunks) });
+    const upstream = await fetch(rpc, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: Buffer.concat(chunks),
+    });
     return response.writeHead(upstream.status, { "content-type": "application/json" }).end(await upstream.text());
   }
   if (pathname === "/api/pool") {
@@ -177,12 +203,29 @@ async function answer(request, response, { chain, rpc, jobs, listeners }) {
     return json({
       pool: chain.operator.address,
       version: "0.1.0",
-      chain: { chain_id: chainId, rpc: "/rpc", dev: true, ...addresses, offer, unit_price: Number(terms.unitPrice), unit_candidates: 1_000_000 },
+      chain: {
+        chain_id: chainId,
+        rpc: "/rpc",
+        dev: true,
+        ...addresses,
+        offer,
+        unit_price: Number(terms.unitPrice),
+        unit_candidates: 1_000_000,
+      },
     });
   }
   if (pathname === "/api/workers") {
     const busy = jobs.some(({ view }) => view.state === "running") ? 1 : 0;
-    const worker = (address, name) => ({ id: address, name, connected: true, slots: 1, running: busy, certified: 4, failed: 0, rejected: 0 });
+    const worker = (address, name) => ({
+      id: address,
+      name,
+      connected: true,
+      slots: 1,
+      running: busy,
+      certified: 4,
+      failed: 0,
+      rejected: 0,
+    });
     return json([worker(`0x${"a1".repeat(20)}`, "attic"), worker(`0x${"b2".repeat(20)}`, "")]);
   }
   if (pathname === "/api/jobs") return json(jobs.map(({ view }) => view));
@@ -196,7 +239,8 @@ async function answer(request, response, { chain, rpc, jobs, listeners }) {
     const job = jobs[Number(events[1]) - 1];
     if (!job) return json({ error: "no such job" }, 404);
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
-    const listener = (view) => view.id === job.view.id && response.write(`event: job\ndata: ${JSON.stringify(view)}\n\n`);
+    const listener = (view) =>
+      view.id === job.view.id && response.write(`event: job\ndata: ${JSON.stringify(view)}\n\n`);
     listener(job.view);
     listeners.add(listener);
     return request.on("close", () => listeners.delete(listener));
@@ -204,7 +248,9 @@ async function answer(request, response, { chain, rpc, jobs, listeners }) {
   const file = normalize(join(dist, pathname === "/" ? "index.html" : pathname));
   if (!file.startsWith(dist)) return json({ error: "not found" }, 404);
   try {
-    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(readFileSync(file));
+    response
+      .writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" })
+      .end(readFileSync(file));
   } catch {
     json({ error: "not found" }, 404);
   }

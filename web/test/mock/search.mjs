@@ -39,7 +39,8 @@ function tryImages({ x, y }, index) {
     if (image % 2 === 0) Buffer.from(hex((BETA ** BigInt(image >> 1) * x) % CURVE.Fp.ORDER, 32), "hex").copy(key, 1);
     key[0] = 2 + (image % 2);
     done++;
-    if (fits(ripemd160(sha256(key)))) return `${worker}${hex(BigInt(index), 8)}${hex(BigInt(image), 1)}${hex(x, 32)}${hex(y, 32)}`;
+    if (fits(ripemd160(sha256(key))))
+      return `${worker}${hex(BigInt(index), 8)}${hex(BigInt(image), 1)}${hex(x, 32)}${hex(y, 32)}`;
   }
   return null;
 }

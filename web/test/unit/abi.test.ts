@@ -10,7 +10,12 @@ const artifacts = new URL("../../../contracts/artifacts/", import.meta.url);
 const shape = (parameters: readonly unknown[] | undefined): unknown =>
   (parameters ?? []).map((parameter) => {
     const { name, type, indexed, components } = parameter as Record<string, unknown>;
-    return { name: name ?? "", type, indexed: indexed ?? false, components: shape(components as readonly unknown[] | undefined) };
+    return {
+      name: name ?? "",
+      type,
+      indexed: indexed ?? false,
+      components: shape(components as readonly unknown[] | undefined),
+    };
   });
 
 function described(abi: Abi) {

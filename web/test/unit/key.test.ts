@@ -16,10 +16,15 @@ it("two half keys differ", () => {
   expect(makeHalfKey().halfKey).not.toBe(made.halfKey);
 });
 
-it.each(["", "# only a comment", `${made.halfKey}00`, `${made.halfKey}\n${made.halfKey}`, "0".repeat(64), "f".repeat(64), "no key"])(
-  "%j is refused",
-  (text) => expect(() => readHalfKey(text)).toThrow(TypeError),
-);
+it.each([
+  "",
+  "# only a comment",
+  `${made.halfKey}00`,
+  `${made.halfKey}\n${made.halfKey}`,
+  "0".repeat(64),
+  "f".repeat(64),
+  "no key",
+])("%j is refused", (text) => expect(() => readHalfKey(text)).toThrow(TypeError));
 
 it("the finished file names the address, and the key as WIF", () => {
   const file = finishedKeyFile("1Bg", "1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH", 1n, "0x12");

@@ -97,7 +97,14 @@ describe("ranges", () => {
   );
 
   it("join when they touch or overlap", () => {
-    expect(union([{ lo: 5n, hi: 9n }, { lo: 1n, hi: 4n }, { lo: 11n, hi: 12n }, { lo: 2n, hi: 3n }])).toEqual([
+    expect(
+      union([
+        { lo: 5n, hi: 9n },
+        { lo: 1n, hi: 4n },
+        { lo: 11n, hi: 12n },
+        { lo: 2n, hi: 3n },
+      ]),
+    ).toEqual([
       { lo: 1n, hi: 9n },
       { lo: 11n, hi: 12n },
     ]);

@@ -7,8 +7,14 @@ const tariff = { unitPrice: 3n, unitCandidates: 1_000_000n, minUnits: 2n };
 describe("price", () => {
   it("is the expected candidates in units, rounded up", () => {
     expect(priceOf(rangesOfPrefix("1LoVE"), tariff)).toEqual({ units: 5n, price: 15n });
-    expect(priceOf(rangesOfPrefix("1LoVE"), { ...tariff, unitCandidates: 4_476_342n })).toEqual({ units: 2n, price: 6n });
-    expect(priceOf(rangesOfPrefix("1LoVE"), { ...tariff, unitCandidates: 1n })).toEqual({ units: 4_476_342n, price: 13_429_026n });
+    expect(priceOf(rangesOfPrefix("1LoVE"), { ...tariff, unitCandidates: 4_476_342n })).toEqual({
+      units: 2n,
+      price: 6n,
+    });
+    expect(priceOf(rangesOfPrefix("1LoVE"), { ...tariff, unitCandidates: 1n })).toEqual({
+      units: 4_476_342n,
+      price: 13_429_026n,
+    });
   });
 
   it("has a floor", () => {

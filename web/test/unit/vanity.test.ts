@@ -5,13 +5,23 @@ import { rangesOfPrefix } from "../../src/bitcoin/prefix";
 import { contains } from "../../src/bitcoin/ranges";
 import { fromHex, numberOf, toHex } from "../../src/bytes";
 import { packParams, unpackParams } from "../../src/vanity/params";
-import { combine, hashOfImage, offsetOf, packResult, pointOf, ResultMismatch, unpackResult } from "../../src/vanity/result";
+import {
+  combine,
+  hashOfImage,
+  offsetOf,
+  packResult,
+  pointOf,
+  ResultMismatch,
+  unpackResult,
+} from "../../src/vanity/result";
 import { random } from "./random";
 
 const next = random("vanity");
 const halfKey = numberOf(next(32));
 const publicKey = publicKeyOf(halfKey);
-const ranges = rangesOfPrefix("1a").concat(rangesOfPrefix("1Q")).sort((a, b) => (a.lo < b.lo ? -1 : 1));
+const ranges = rangesOfPrefix("1a")
+  .concat(rangesOfPrefix("1Q"))
+  .sort((a, b) => (a.lo < b.lo ? -1 : 1));
 const params = { publicKey, ranges };
 const order = next(32);
 const worker = next(20);
@@ -93,7 +103,9 @@ describe("combine", () => {
   });
 
   it("refuses the image with the other sign", () => {
-    const alone = found.find((answer) => !found.some((f) => f.index === answer.index && f.image === (answer.image ^ 1)))!;
+    const alone = found.find(
+      (answer) => !found.some((f) => f.index === answer.index && f.image === (answer.image ^ 1)),
+    )!;
     expect(() => combine(order, params, halfKey, { ...alone, image: alone.image ^ 1 })).toThrow(/not what was ordered/);
   });
 });
