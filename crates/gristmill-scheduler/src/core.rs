@@ -76,11 +76,44 @@ impl Effects {
 /// One durable fact. A core restored from all facts so far equals this one but for its leases.
 #[derive(Clone, Debug)]
 pub enum Change {
-    JobAdded { job: JobId, spec: Arc<JobSpec>, needs: Needs, at: UnixMillis },
-    ResultAdded { task: TaskId, lease: LeaseId, worker: WorkerId, outcome: Box<Outcome>, receipt: Box<Receipt>, verdict: Verdict, at: UnixMillis },
-    VerdictGiven { task: TaskId, lease: LeaseId, worker: WorkerId, certified: bool, reason: String, at: UnixMillis },
-    AttemptFailed { task: TaskId, lease: LeaseId, worker: WorkerId, fault: Fault, reason: String, work_done: u64, at: UnixMillis },
-    JobEnded { job: JobId, state: JobState, reason: Option<String>, at: UnixMillis },
+    JobAdded {
+        job: JobId,
+        spec: Arc<JobSpec>,
+        needs: Needs,
+        at: UnixMillis,
+    },
+    ResultAdded {
+        task: TaskId,
+        lease: LeaseId,
+        worker: WorkerId,
+        outcome: Box<Outcome>,
+        receipt: Box<Receipt>,
+        verdict: Verdict,
+        at: UnixMillis,
+    },
+    VerdictGiven {
+        task: TaskId,
+        lease: LeaseId,
+        worker: WorkerId,
+        certified: bool,
+        reason: String,
+        at: UnixMillis,
+    },
+    AttemptFailed {
+        task: TaskId,
+        lease: LeaseId,
+        worker: WorkerId,
+        fault: Fault,
+        reason: String,
+        work_done: u64,
+        at: UnixMillis,
+    },
+    JobEnded {
+        job: JobId,
+        state: JobState,
+        reason: Option<String>,
+        at: UnixMillis,
+    },
 }
 
 /// Who is to blame for a failed attempt.
@@ -375,7 +408,8 @@ impl Core {
         }
         // A lease younger than one beat may have crossed this message on the way.
         let listed: BTreeSet<&LeaseId> = held.iter().collect();
-        let settled = |lease: &LeaseId| self.leases.get(lease).is_none_or(|l| now.since(l.given_at) > self.tuning.alive_ms);
+        let settled =
+            |lease: &LeaseId| self.leases.get(lease).is_none_or(|l| now.since(l.given_at) > self.tuning.alive_ms);
         let forgotten: Vec<LeaseId> =
             worker.leases.iter().filter(|lease| !listed.contains(lease) && settled(lease)).copied().collect();
         for lease in forgotten {
@@ -384,7 +418,15 @@ impl Core {
         self.place_worker(id, now, out);
     }
 
-    pub fn progress(&mut self, id: WorkerId, connection: ConnectionId, lease: LeaseId, done: u64, now: UnixMillis, out: &mut Effects) {
+    pub fn progress(
+        &mut self,
+        id: WorkerId,
+        connection: ConnectionId,
+        lease: LeaseId,
+        done: u64,
+        now: UnixMillis,
+        out: &mut Effects,
+    ) {
         if !self.renew(id, connection, now) {
             return;
         }
@@ -399,7 +441,15 @@ impl Core {
     }
 
     /// The worker will not run this lease, or has stopped it as told.
-    pub fn declined(&mut self, id: WorkerId, connection: ConnectionId, lease: LeaseId, reason: &str, now: UnixMillis, out: &mut Effects) {
+    pub fn declined(
+        &mut self,
+        id: WorkerId,
+        connection: ConnectionId,
+        lease: LeaseId,
+        reason: &str,
+        now: UnixMillis,
+        out: &mut Effects,
+    ) {
         if !self.renew(id, connection, now) {
             return;
         }
@@ -503,7 +553,15 @@ impl Core {
         out: &mut Effects,
     ) {
         let reason = reason.chars().take(500).collect::<String>();
-        out.changes.push(Change::AttemptFailed { task, lease, worker: id, fault, reason: reason.clone(), work_done, at: now });
+        out.changes.push(Change::AttemptFailed {
+            task,
+            lease,
+            worker: id,
+            fault,
+            reason: reason.clone(),
+            work_done,
+            at: now,
+        });
         out.touched.insert(task.job);
         self.leases.remove(&lease);
         self.free_slot(id, lease);
@@ -548,7 +606,8 @@ impl Core {
 
     pub fn job_status(&self, id: JobId, now: UnixMillis) -> Option<JobStatus> {
         let job = self.jobs.get(&id)?;
-        let workers: BTreeSet<WorkerId> = job.leases().filter_map(|lease| Some(self.leases.get(&lease)?.worker)).collect();
+        let workers: BTreeSet<WorkerId> =
+            job.leases().filter_map(|lease| Some(self.leases.get(&lease)?.worker)).collect();
         Some(JobStatus {
             state: job.state(),
             tasks: job.counts(),

@@ -125,8 +125,7 @@ impl Pool {
 
     /// Every worker known: connected ones first.
     pub(crate) fn workers(&self) -> Result<Vec<WorkerView>, StoreError> {
-        let mut counted: HashMap<_, _> =
-            self.read(Reader::workers)?.into_iter().map(|view| (view.id, view)).collect();
+        let mut counted: HashMap<_, _> = self.read(Reader::workers)?.into_iter().map(|view| (view.id, view)).collect();
         let present = self.look(|core, _| core.worker_statuses()).into_iter().map(|status| {
             let known = counted.remove(&status.id);
             let (certified, failed, rejected) = known.map_or((0, 0, 0), |w| (w.certified, w.failed, w.rejected));
@@ -189,10 +188,9 @@ impl UploadGrant {
 
     pub(crate) fn spend(&self, bytes: u64) -> bool {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX / 2);
-        let spent =
-            self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes).filter(|left| *left >= 0)
-            });
+        let spent = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(bytes).filter(|left| *left >= 0)
+        });
         spent.is_ok()
     }
 }

@@ -30,6 +30,8 @@ pub struct Config {
     /// The pool's name; workers sign it, so it must not change.
     pub name: String,
     pub tuning: Tuning,
+    /// More about this pool, shown to everyone who asks.
+    pub about: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,7 @@ pub struct Scheduler {
     address: SocketAddr,
     token: Arc<str>,
     pool: Arc<Pool>,
+    about: serde_json::Map<String, serde_json::Value>,
     extra: Router,
     _folder: FolderLock,
 }
@@ -64,6 +67,7 @@ pub(crate) struct Api {
     pub(crate) pool: Arc<Pool>,
     /// Shown by whoever may change jobs.
     pub(crate) token: Arc<str>,
+    pub(crate) about: serde_json::Map<String, serde_json::Value>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -73,8 +77,7 @@ impl Scheduler {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|source| ServerError::Listen { address: config.listen, source })?;
-        let address =
-            listener.local_addr().map_err(|source| ServerError::Listen { address: config.listen, source })?;
+        let address = listener.local_addr().map_err(|source| ServerError::Listen { address: config.listen, source })?;
         let token = secret_file(&config.data_dir.join("token"))?;
         let mut store = Store::open(&config.data_dir.join("pool.sqlite"))?;
         let restored = store.begin_run(random_bytes())?;
@@ -86,7 +89,15 @@ impl Scheduler {
         }
         let blobs = BlobStore::open(&config.data_dir)?;
         let pool = Pool::new(core, Writer::start(store), reader, blobs, Clock::start());
-        Ok(Self { listener, address, token: token.into(), pool, extra: Router::new(), _folder: folder })
+        Ok(Self {
+            listener,
+            address,
+            token: token.into(),
+            pool,
+            about: config.about,
+            extra: Router::new(),
+            _folder: folder,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -112,7 +123,8 @@ impl Scheduler {
     /// Serves until `shutdown`, or until the database takes no more.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServerError> {
         let stopping = shutdown.child_token();
-        let api = Arc::new(Api { pool: self.pool.clone(), token: self.token, shutdown: stopping.clone() });
+        let api =
+            Arc::new(Api { pool: self.pool.clone(), token: self.token, about: self.about, shutdown: stopping.clone() });
         let router = api::routes(api).merge(self.extra);
         let ticking = tokio::spawn(tick(self.pool.clone(), stopping.clone()));
         let failure = self.pool.failure();

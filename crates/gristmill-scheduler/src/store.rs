@@ -25,7 +25,9 @@ const RECORD_BYTES_MAX: usize = 4 << 20;
 pub enum StoreError {
     #[error("the pool's database {}", path.display())]
     Open { path: PathBuf, source: rusqlite::Error },
-    #[error("the pool's database has format {found}, and this program knows {known}: it was written by a newer version")]
+    #[error(
+        "the pool's database has format {found}, and this program knows {known}: it was written by a newer version"
+    )]
     Newer { found: u32, known: u32 },
     #[error("the pool's database")]
     Sql(#[from] rusqlite::Error),
@@ -191,7 +193,9 @@ fn worked(sql: &Connection, job: JobId, units: u64) -> Result<(), rusqlite::Erro
 }
 
 fn count(sql: &Connection, worker: WorkerId, column: &str) -> Result<(), rusqlite::Error> {
-    let add = format!("INSERT INTO worker (id, {column}) VALUES (?1, 1) ON CONFLICT (id) DO UPDATE SET {column} = {column} + 1");
+    let add = format!(
+        "INSERT INTO worker (id, {column}) VALUES (?1, 1) ON CONFLICT (id) DO UPDATE SET {column} = {column} + 1"
+    );
     sql.prepare_cached(&add)?.execute([worker.0])?;
     Ok(())
 }
@@ -287,7 +291,8 @@ impl Reader {
 
     /// Counts of every worker that ever returned something.
     pub fn workers(&self) -> Result<Vec<WorkerView>, StoreError> {
-        let mut find = self.connection.prepare_cached("SELECT id, certified, failed, rejected FROM worker LIMIT 10000")?;
+        let mut find =
+            self.connection.prepare_cached("SELECT id, certified, failed, rejected FROM worker LIMIT 10000")?;
         let view = |row: &Row<'_>| {
             Ok(WorkerView {
                 id: WorkerId(row.get(0)?),
@@ -309,7 +314,8 @@ impl Reader {
         let mut find = self
             .connection
             .prepare_cached("SELECT task, worker, reason FROM failure WHERE job = ?1 ORDER BY at DESC LIMIT ?2")?;
-        let failures = find.query_map(params![job.0, count], |row| Ok((row.get(0)?, WorkerId(row.get(1)?), row.get(2)?)))?;
+        let failures =
+            find.query_map(params![job.0, count], |row| Ok((row.get(0)?, WorkerId(row.get(1)?), row.get(2)?)))?;
         Ok(failures.collect::<Result<_, _>>()?)
     }
 }

@@ -177,7 +177,9 @@ impl Job {
         let all = self.finished.len() == self.spec.tasks;
         match self.spec.done_when {
             DoneWhen::AnyTask if answered => Step::JobDone,
-            DoneWhen::AnyTask if all => Step::JobFailed(format!("all {} tasks ended without an answer", self.spec.tasks)),
+            DoneWhen::AnyTask if all => {
+                Step::JobFailed(format!("all {} tasks ended without an answer", self.spec.tasks))
+            }
             DoneWhen::AllTasks if all => Step::JobDone,
             DoneWhen::AnyTask | DoneWhen::AllTasks => Step::Went,
         }
@@ -239,7 +241,8 @@ impl Job {
     }
 
     pub(super) fn check_invariants(&self) {
-        let known = self.running.len() as u64 + self.judged.len() as u64 + self.finished.len() + self.again.len() as u64;
+        let known =
+            self.running.len() as u64 + self.judged.len() as u64 + self.finished.len() + self.again.len() as u64;
         assert_eq!(known, self.next + self.ahead.len() as u64, "each task given out is in exactly one place");
         assert!(self.next <= self.spec.tasks);
         assert!(self.again.iter().all(|index| *index < self.next || self.ahead.contains(index)));

@@ -24,7 +24,9 @@ impl Core {
             let fits = |id: &&WorkerId| obstacle(**id, &self.workers[*id], job).is_none();
             let mut willing = self.idle.iter().filter(fits);
             let fresh = willing.clone().find(|id| !job.avoided.contains(id));
-            let Some(id) = fresh.or_else(|| willing.next().filter(|_| self.nobody_else_may(job))).copied() else { return };
+            let Some(id) = fresh.or_else(|| willing.next().filter(|_| self.nobody_else_may(job))).copied() else {
+                return;
+            };
             self.give_lease(id, job_id, now, out);
         }
     }
@@ -35,7 +37,9 @@ impl Core {
             let suits = |job: &Job| {
                 obstacle(id, worker, job).is_none() && (!job.avoided.contains(&id) || self.nobody_else_may(job))
             };
-            let Some(job_id) = self.ready.iter().map(|(_, job)| *job).find(|job| suits(&self.jobs[job])) else { return };
+            let Some(job_id) = self.ready.iter().map(|(_, job)| *job).find(|job| suits(&self.jobs[job])) else {
+                return;
+            };
             self.give_lease(id, job_id, now, out);
         }
     }

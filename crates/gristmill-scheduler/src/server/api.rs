@@ -116,7 +116,11 @@ pub(super) fn bearer(parts: &Parts) -> Option<&str> {
 
 async fn pool(State(api): State<Arc<Api>>) -> Json<serde_json::Value> {
     let name = api.pool.look(|core, _| core.pool().to_owned());
-    Json(json!({ "pool": name, "version": env!("CARGO_PKG_VERSION"), "protocol": PROTOCOL_VERSION }))
+    let mut facts = api.about.clone();
+    facts.insert("pool".into(), name.into());
+    facts.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    facts.insert("protocol".into(), PROTOCOL_VERSION.into());
+    Json(facts.into())
 }
 
 async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<JobSpec>) -> Result<Response, Refusal> {

@@ -56,7 +56,11 @@ pub(super) async fn upload(
     };
     if !allowed {
         let error = format!("{size} bytes are more than this sender may upload");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error, "a worker may send as much as its leases allow"));
+        return Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            error,
+            "a worker may send as much as its leases allow",
+        ));
     }
     let mut incoming = api.pool.blobs.begin(digest, size).map_err(refusal)?;
     incoming.restart().map_err(refusal)?;

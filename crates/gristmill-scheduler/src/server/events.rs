@@ -19,7 +19,8 @@ static WATCHERS: Semaphore = Semaphore::const_new(WATCHERS_MAX);
 /// Shortest time between two pictures of one job: people see no faster, and the win itself is never held back longer.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Events = Sse<axum::response::sse::KeepAliveStream<std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>>>;
+type Events =
+    Sse<axum::response::sse::KeepAliveStream<std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>>>;
 
 /// The job's picture now and after each change, until it has ended.
 pub(super) async fn of_job(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Events, Refusal> {

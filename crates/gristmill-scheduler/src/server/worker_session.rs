@@ -61,9 +61,9 @@ async fn greet(pool: &str, socket: &mut WebSocket) -> Result<(WorkerId, Hello), 
 async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello) {
     let token = hex::encode(random_bytes());
     let (connection, mut outbox, upload) = api.pool.add_connection(token);
-    let (drop, durable) = api.pool.act(|core, now, effects| {
-        core.connect(id, connection, hello.offer.clone(), &hello.running, now, effects)
-    });
+    let (drop, durable) = api
+        .pool
+        .act(|core, now, effects| core.connect(id, connection, hello.offer.clone(), &hello.running, now, effects));
     let drop = match (drop, durable.await) {
         (Ok(drop), Ok(())) => drop,
         (Err(error), _) => {

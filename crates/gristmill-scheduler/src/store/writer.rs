@@ -1,6 +1,6 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::watch;
@@ -77,4 +77,3 @@ impl Writer {
         }
     }
 }
-

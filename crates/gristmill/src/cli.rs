@@ -1,0 +1,116 @@
+//! The command line: one file per subcommand.
+
+mod chain;
+mod demo;
+mod deploy;
+mod oracle;
+mod scheduler;
+mod vanity;
+mod worker;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+use crate::report::{eprint_line, error_text};
+
+/// A decentralized cloud in one binary: pay for a computation, have it done by strangers, get a certified result
+#[derive(Parser)]
+#[command(name = "gristmill", version, max_term_width = 110)]
+struct Cli {
+    /// What to log on standard error: error, warn, info, debug, or a filter such as `gristmill_scheduler=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "GRISTMILL_LOG")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// See it work: a chain, contracts, a pool, a worker, a page, and a paid vanity search, all on this machine
+    Demo(demo::DemoArgs),
+    /// The same grid without an order, for development
+    Dev(demo::DevArgs),
+    /// Run the embedded development chain alone
+    Chain(chain::ChainArgs),
+    /// Run a pool: scheduler, API and page
+    Scheduler(scheduler::SchedulerArgs),
+    /// Run the oracle between a chain and a pool
+    Oracle(oracle::OracleArgs),
+    /// Lend this machine to a pool
+    Worker(worker::WorkerArgs),
+    /// Put a pool's contracts on a chain and publish its offer
+    Deploy(deploy::DeployArgs),
+    /// Order a vanity address, see how it goes, and finish its key
+    Vanity(vanity::VanityArgs),
+}
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Dev(_) | Command::Deploy(_) | Command::Vanity(_));
+    let level = if quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
+    let filter = EnvFilter::builder().with_default_directive(level.into());
+    let filter = match &cli.log {
+        Some(text) => filter.parse(text),
+        None => Ok(filter.parse_lossy("")),
+    };
+    let filter = match filter {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprint_line(&format!("error: --log: {error}"));
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // A second provider in the tree would make the choice ambiguous; ring needs no C beyond what Rust needs anyway.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("the system starts threads");
+    let result = runtime.block_on(run(cli.command));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint_line(&error_text(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    match command {
+        Command::Demo(args) => Box::pin(demo::demo(args, shutdown)).await,
+        Command::Dev(args) => Box::pin(demo::dev(args, shutdown)).await,
+        Command::Chain(args) => chain::run(args, shutdown).await,
+        Command::Scheduler(args) => Box::pin(scheduler::run(args, shutdown)).await,
+        Command::Oracle(args) => Box::pin(oracle::run(args, shutdown)).await,
+        Command::Worker(args) => Box::pin(worker::run(args, shutdown)).await,
+        Command::Deploy(args) => Box::pin(deploy::run(args)).await,
+        Command::Vanity(args) => Box::pin(vanity::run(args, shutdown)).await,
+    }
+}
+
+/// The first Ctrl-C or SIGTERM stops the roles; the second ends the process at once.
+async fn stop_on_signal(shutdown: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for _ in 0..2 {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if shutdown.is_cancelled() {
+            std::process::exit(130);
+        }
+        shutdown.cancel();
+    }
+}

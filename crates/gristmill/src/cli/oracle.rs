@@ -1,0 +1,85 @@
+use std::path::{Path, PathBuf};
+
+use alloy::signers::local::PrivateKeySigner;
+use anyhow::Result;
+use clap::Args;
+use gristmill_chain::{dev, keystore};
+use tokio_util::sync::CancellationToken;
+
+use crate::deployment::Deployment;
+use crate::oracle::{self, Confirmations};
+use crate::pool_client::{PoolClient, read_token};
+use crate::roles;
+
+#[derive(Args)]
+pub(super) struct OracleArgs {
+    /// JSON-RPC of the chain
+    #[arg(long, value_name = "URL")]
+    rpc: String,
+    /// The pool's contracts and offer, as `gristmill deploy` wrote them
+    #[arg(long, value_name = "FILE")]
+    deployment: PathBuf,
+    /// The pool
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7117")]
+    pool: String,
+    /// The pool's token: the file `token` in the scheduler's folder
+    #[arg(long, value_name = "FILE")]
+    pool_token: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Where the oracle keeps its books [default: oracle in $GRISTMILL_HOME or ~/.local/share/gristmill]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Blocks on top of an order's own before work starts [default: 0 on a development chain, else 1]
+    #[arg(long, value_name = "BLOCKS")]
+    start_confirmations: Option<u64>,
+    /// Blocks on top of an order's own before it is settled [default: 0 on a development chain, else 12]
+    #[arg(long, value_name = "BLOCKS")]
+    settle_confirmations: Option<u64>,
+}
+
+/// The key of an account. It stays in its file: neither flags nor the environment ever hold it.
+#[derive(Args)]
+pub(super) struct KeyArgs {
+    /// Encrypted keystore (Web3 Secret Storage v3); on a development chain also a file with the bare key, made if missing
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// File with the keystore's password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    pub(super) fn load(&self, chain_id: u64) -> Result<PrivateKeySigner> {
+        match &self.password_file {
+            Some(file) => Ok(keystore::load(&self.key, &keystore::Password::read(file)?)?),
+            None => dev_key(&self.key, chain_id),
+        }
+    }
+}
+
+fn dev_key(file: &Path, chain_id: u64) -> Result<PrivateKeySigner> {
+    anyhow::ensure!(
+        chain_id == dev::CHAIN_ID,
+        "an account on chain {chain_id} needs an encrypted keystore\n\nhint: give its password with --password-file"
+    );
+    Ok(keystore::dev_key_file(file, chain_id, dev::CHAIN_ID)?)
+}
+
+pub(super) async fn run(args: OracleArgs, shutdown: CancellationToken) -> Result<()> {
+    let deployment = Deployment::read(&args.deployment)?;
+    let local_chain = deployment.chain_id == dev::CHAIN_ID;
+    let config = oracle::Config {
+        data_dir: roles::folder(args.data_dir, "oracle")?,
+        rpc_url: args.rpc,
+        key: args.key.load(deployment.chain_id)?,
+        pool: PoolClient::new(&args.pool, &read_token(&args.pool_token)?),
+        confirmations: Confirmations {
+            start: args.start_confirmations.unwrap_or(if local_chain { 0 } else { 1 }),
+            settle: args.settle_confirmations.unwrap_or(if local_chain { 0 } else { 12 }),
+        },
+        deployment,
+        local_chain,
+    };
+    oracle::run(config, shutdown).await
+}

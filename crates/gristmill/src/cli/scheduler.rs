@@ -1,0 +1,68 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gristmill_scheduler::core::Tuning;
+use gristmill_scheduler::server::Config;
+use tokio_util::sync::CancellationToken;
+
+use crate::deployment::Deployment;
+use crate::pool_client::PoolClient;
+use crate::report::print_line;
+use crate::roles::{self, Listen};
+use crate::site::{self, ChainFacts};
+
+#[derive(Args)]
+pub(super) struct SchedulerArgs {
+    /// Address of the pool's one port: workers, API and page
+    #[arg(long, default_value = "127.0.0.1:7117")]
+    listen: SocketAddr,
+    /// Where the pool keeps jobs, results and blobs [default: scheduler in $GRISTMILL_HOME or ~/.local/share/gristmill]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The pool's name; workers sign it, so it must not change
+    #[arg(long, default_value = "pool")]
+    name: String,
+    /// JSON-RPC of the chain that the page talks to
+    #[arg(long, value_name = "URL", requires = "deployment")]
+    rpc: Option<String>,
+    /// The pool's contracts and offer, as `gristmill deploy` wrote them
+    #[arg(long, value_name = "FILE")]
+    deployment: Option<PathBuf>,
+    /// How often workers say that they are alive, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Tuning::default().alive_ms, value_parser = clap::value_parser!(u64).range(10..))]
+    alive_ms: u64,
+    /// A worker that was silent for so long is lost, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Tuning::default().lost_ms)]
+    lost_ms: u64,
+    /// A worker whose connection broke keeps its leases for so long, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Tuning::default().reconnect_ms)]
+    reconnect_ms: u64,
+}
+
+pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Result<()> {
+    let mut about = serde_json::Map::new();
+    if let Some(file) = &args.deployment {
+        let facts = ChainFacts::of(&Deployment::read(file)?);
+        about.insert("chain".to_owned(), serde_json::to_value(facts)?);
+    }
+    let tuning =
+        Tuning { alive_ms: args.alive_ms, lost_ms: args.lost_ms, reconnect_ms: args.reconnect_ms, ..Tuning::default() };
+    let data_dir = roles::folder(args.data_dir, "scheduler")?;
+    let config = Config { listen: args.listen, data_dir, name: args.name, tuning, about };
+    let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen)).await?;
+    let client = PoolClient::new(&scheduler.url(), scheduler.token());
+    print_line(&scheduler.url());
+    let mut scheduler = scheduler.with_routes(site::page());
+    if let Some(rpc) = &args.rpc {
+        scheduler = scheduler.with_routes(site::rpc(rpc));
+    }
+    // The app this program carries is published like any other, over the API.
+    tokio::spawn(async move {
+        if let Err(error) = crate::embedded::publish_vanity(&client).await {
+            tracing::warn!(error = format!("{error:#}"), "the vanity app is not published");
+        }
+    });
+    Ok(scheduler.run(shutdown).await?)
+}

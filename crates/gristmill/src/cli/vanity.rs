@@ -1,0 +1,184 @@
+use std::path::PathBuf;
+
+use alloy::primitives::U256;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use futures_util::StreamExt;
+use gristmill_chain::dev;
+use gristmill_chain::rpc::Rpc;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::oracle::KeyArgs;
+use crate::demo::{tell_progress, whole};
+use crate::deploy;
+use crate::deployment::Deployment;
+use crate::pool_client::PoolClient;
+use crate::report::{Report, thousands};
+use crate::roles;
+use crate::vanity_order::{self, Ending, LocalOrder, rlc};
+use crate::wallet::Wallet;
+
+#[derive(Args)]
+pub(super) struct VanityArgs {
+    #[command(subcommand)]
+    command: VanityCommand,
+    /// JSON-RPC of the chain
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7118")]
+    rpc: String,
+    /// Where orders and their keys are kept [default: orders in $GRISTMILL_HOME or ~/.local/share/gristmill]
+    #[arg(long, global = true, value_name = "DIR")]
+    orders: Option<PathBuf>,
+    /// One JSON object per event on standard output, and nothing else
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum VanityCommand {
+    /// Make a key pair here, and pay for a search with its public half
+    Order {
+        /// What the address shall begin with
+        pattern: String,
+        /// The pool's contracts and offer
+        #[arg(long, value_name = "FILE", default_value = "deployment.json")]
+        deployment: PathBuf,
+        #[command(flatten)]
+        key: KeyArgs,
+        /// Tell the price and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Tell how orders go
+    Status {
+        /// Only this order: its id or its beginning
+        order: Option<String>,
+        /// Follow it at this pool until it has ended
+        #[arg(long, value_name = "URL")]
+        watch: Option<String>,
+    },
+    /// Add the found offset to your half and write the finished key
+    Finish {
+        /// The order: its id or its beginning
+        order: String,
+    },
+}
+
+pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result<()> {
+    let report = Report::new(args.json);
+    let orders = roles::folder(args.orders, "orders")?;
+    let rpc = Rpc::connect(&args.rpc)?;
+    match args.command {
+        VanityCommand::Order { pattern, deployment, key, dry_run } => {
+            let pattern = vanity_order::parse_pattern(&pattern)?;
+            let deployment = Deployment::read(&deployment)?;
+            let chain_id = rpc.chain_id().await?;
+            if chain_id != deployment.chain_id {
+                bail!("the deployment is on chain {}, but the endpoint serves chain {chain_id}", deployment.chain_id);
+            }
+            let mut order = vanity_order::prepare(&orders, &rpc, &deployment, &pattern).await?;
+            let record = &order.record;
+            let facts = json!({ "pattern": record.pattern, "difficulty": record.difficulty,
+                "price_nrlc": record.price.to_string(), "folder": order.dir });
+            let line = format!(
+                "one address in {} begins with {}; the search costs {}",
+                thousands(whole(record.difficulty)),
+                record.pattern,
+                rlc(U256::from(record.price))
+            );
+            report.event("quoted", &facts, &line);
+            if dry_run {
+                std::fs::remove_dir_all(&order.dir)?;
+                return Ok(());
+            }
+            let wallet = Wallet::new(rpc.clone(), key.load(chain_id)?).await?;
+            if chain_id == dev::CHAIN_ID {
+                let bank = Wallet::new(rpc, dev::accounts().swap_remove(0)).await?;
+                deploy::fund(&bank, &wallet, deployment.token).await?;
+            }
+            let gas = vanity_order::place(&mut order, &wallet, &deployment).await?;
+            let facts = json!({ "order": order.record.order, "transaction": order.record.transaction, "gas": gas,
+                "folder": order.dir });
+            let id = order.record.order.unwrap_or_default();
+            report.result("ordered", &facts, &format!("{id}\n\nyour half of the key is in {}", order.dir.display()));
+            Ok(())
+        }
+        VanityCommand::Status { order: None, .. } => {
+            let list = LocalOrder::list(&orders)?;
+            if list.is_empty() {
+                report.event("none", &json!({}), &format!("no orders in {}", orders.display()));
+            }
+            for order in list {
+                tell_status(&rpc, &order, &report).await?;
+            }
+            Ok(())
+        }
+        VanityCommand::Status { order: Some(name), watch } => {
+            let order = find(&orders, &name)?;
+            if let Some(url) = watch {
+                let pool = PoolClient::new(&url, "");
+                let watched = follow(&pool, &order, &report);
+                if let Some(watched) = shutdown.run_until_cancelled(watched).await {
+                    watched?;
+                }
+            }
+            tell_status(&rpc, &order, &report).await
+        }
+        VanityCommand::Finish { order } => {
+            let order = find(&orders, &order)?;
+            match vanity_order::ending(&rpc, &order.record).await? {
+                Some(Ending::Settled(settlement)) => {
+                    let finished = order.finish(&settlement)?;
+                    let facts = json!({ "address": finished.address, "key_file": finished.key_file,
+                        "offset": finished.offset, "pattern": order.record.pattern });
+                    let text = format!("{}\n\nprivate key  {}", finished.address, finished.key_file.display());
+                    report.result("result", &facts, &text);
+                    Ok(())
+                }
+                Some(Ending::Refunded { transaction, amount }) => {
+                    bail!("there is no result: {} came back in {transaction}", rlc(amount))
+                }
+                None => bail!("the search goes on\n\nhint: `gristmill vanity status` tells how it goes"),
+            }
+        }
+    }
+}
+
+async fn follow(pool: &PoolClient, order: &LocalOrder, report: &Report) -> Result<()> {
+    let id = order.record.order.context("this order was never paid")?;
+    let job = pool.job_by_external_id(&format!("{id:#x}")).await?;
+    let job = job.with_context(|| format!("the pool at {} does not know the order", pool.url()))?;
+    let mut pictures = Box::pin(pool.watch(job.id).await?);
+    while let Some(view) = pictures.next().await {
+        tell_progress(&view?, order.record.difficulty, report);
+    }
+    Ok(())
+}
+
+async fn tell_status(rpc: &Rpc, order: &LocalOrder, report: &Report) -> Result<()> {
+    let record = &order.record;
+    let ending = vanity_order::ending(rpc, record).await?;
+    let state = match (&record.order, &ending) {
+        (None, _) => "unpaid",
+        (Some(_), None) => "open",
+        (Some(_), Some(Ending::Settled(_))) => "settled",
+        (Some(_), Some(Ending::Refunded { .. })) => "refunded",
+    };
+    let name = record.order.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    let facts = json!({ "order": record.order, "pattern": record.pattern, "state": state, "folder": order.dir });
+    report.result("order", &facts, &format!("{name}  {:<10} {state}", record.pattern));
+    Ok(())
+}
+
+fn find(orders: &std::path::Path, name: &str) -> Result<LocalOrder> {
+    let fits = |order: &LocalOrder| order.record.order.is_some_and(|id| id.to_string().starts_with(name));
+    let mut found: Vec<LocalOrder> = LocalOrder::list(orders)?.into_iter().filter(fits).collect();
+    match found.len() {
+        1 => Ok(found.swap_remove(0)),
+        0 => Err(anyhow!(
+            "no order in {} begins with {name}\n\nhint: `gristmill vanity status` lists them",
+            orders.display()
+        )),
+        many => Err(anyhow!("{many} orders begin with {name}\n\nhint: give more of its id")),
+    }
+}

@@ -1,0 +1,40 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gristmill_worker::{Config, Worker};
+use tokio_util::sync::CancellationToken;
+
+use crate::report::print_line;
+use crate::roles;
+
+#[derive(Args)]
+pub(super) struct WorkerArgs {
+    /// The pool to work for
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7117")]
+    pool: String,
+    /// Where the worker keeps its key and its apps [default: worker in $GRISTMILL_HOME or ~/.local/share/gristmill]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A name for people [default: this machine's]
+    #[arg(long)]
+    name: Option<String>,
+    /// Attempts to run at once [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    slots: Option<u32>,
+}
+
+pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result<()> {
+    let config = Config {
+        pool_url: args.pool,
+        data_dir: roles::folder(args.data_dir, "worker")?,
+        name: args.name.unwrap_or_else(roles::machine_name),
+        slots: args.slots.unwrap_or_else(roles::machine_cores),
+        memory_bytes: roles::machine_memory(),
+        sandbox: roles::sandbox_config()?,
+    };
+    let worker = Worker::open(config).await?;
+    print_line(&worker.id().to_string());
+    worker.run(shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! The vanity program that this binary carries, as an app that workers fetch like anyone's.
+
+use anyhow::Result;
+use gristmill_proto::app::{AppFile, AppManifest, Runtime, Target};
+use gristmill_proto::digest::Digest;
+
+use crate::pool_client::PoolClient;
+
+static VANITY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vanity"));
+
+pub fn vanity_manifest() -> AppManifest {
+    let file =
+        AppFile { path: "vanity".to_owned(), digest: Digest::of(VANITY), size: VANITY.len() as u64, executable: true };
+    AppManifest {
+        name: "vanity".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: "Searches for a vanity address without learning its private key".to_owned(),
+        targets: vec![Target {
+            runtime: Runtime::Process,
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            entry: "vanity".to_owned(),
+            files: vec![file],
+        }],
+    }
+}
+
+pub async fn publish_vanity(pool: &PoolClient) -> Result<Digest> {
+    let manifest = vanity_manifest();
+    let digest = Digest::of(VANITY);
+    pool.publish(&manifest, &[(&digest, VANITY.to_vec())]).await
+}

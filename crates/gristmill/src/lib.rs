@@ -1,0 +1,18 @@
+//! gristmill: a decentralized cloud in one binary. Start with `ARCHITECTURE.md`.
+//!
+//! A library, so that tests can run whole grids in one process; [`main`] is the program.
+
+mod cli;
+pub mod demo;
+pub mod deploy;
+pub mod deployment;
+pub mod embedded;
+pub mod oracle;
+pub mod pool_client;
+pub mod report;
+pub mod roles;
+pub mod site;
+pub mod vanity_order;
+pub mod wallet;
+
+pub use cli::main;

@@ -1,0 +1,254 @@
+//! A requester's side of a vanity order: key, payment, and the key's other half when it is found.
+//!
+//! The requester's secret is on disk before any money moves, in a file only its owner can read; what goes on chain is
+//! its public key. Every order has a folder of its own, named by its public key, so that nothing is ever overwritten.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::rpc::types::Filter;
+use alloy::sol_types::{SolCall, SolEvent, SolValue};
+use anyhow::{Context, Result, anyhow, bail};
+use gristmill_chain::contracts::{Market, RLC, VanityShop};
+use gristmill_chain::rpc::Rpc;
+use serde::{Deserialize, Serialize};
+use vanity::{AddressKind, Params, Pattern, SecretKey, Solution};
+
+use crate::deployment::Deployment;
+use crate::wallet::Wallet;
+
+/// An order's folder.
+const SECRET_FILE: &str = "secret";
+const RECORD_FILE: &str = "order.json";
+const KEY_FILE: &str = "key.wif";
+
+/// What is kept of an order; public all of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrderRecord {
+    pub pattern: String,
+    pub difficulty: f64,
+    pub params: Bytes,
+    pub chain_id: u64,
+    pub market: Address,
+    pub shop: Address,
+    pub price: u128,
+    /// Set once paid.
+    pub order: Option<B256>,
+    pub transaction: Option<B256>,
+    pub block: Option<u64>,
+}
+
+/// An order in its folder.
+#[derive(Clone, Debug)]
+pub struct LocalOrder {
+    pub dir: PathBuf,
+    pub record: OrderRecord,
+}
+
+/// How an order ended on chain.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub transaction: B256,
+    pub worker: Address,
+    pub worker_paid: U256,
+    pub pool_paid: U256,
+    pub provider_paid: U256,
+    pub result: Bytes,
+    /// The shop has stored the answer.
+    pub delivered: bool,
+}
+
+pub enum Ending {
+    Settled(Settlement),
+    Refunded { transaction: B256, amount: U256 },
+}
+
+/// The finished key.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub address: String,
+    pub key_file: PathBuf,
+    /// The offset k that the workers found: public, and harmless without the requester's half.
+    pub offset: String,
+}
+
+/// A pattern that some address matches; otherwise why not, and what would.
+pub fn parse_pattern(text: &str) -> Result<Pattern> {
+    Pattern::parse(text).map_err(|error| {
+        let hint = error.nearest.as_ref().map(|near| format!("\n\nhint: `{near}` is possible")).unwrap_or_default();
+        anyhow!("no address can begin with `{text}`: {error}{hint}")
+    })
+}
+
+/// The price of a search now, in nRLC.
+pub async fn quote(rpc: &Rpc, deployment: &Deployment, params: &Bytes) -> Result<(u64, u128)> {
+    let shop = VanityShop::new(deployment.shop, rpc.provider());
+    let quote = shop.quote(params.clone()).call().await.context("the shop gives no quote")?;
+    Ok((quote.units, u128::try_from(quote.price).context("the shop's price is beyond all RLC there are")?))
+}
+
+/// Makes the requester's key and puts everything needed to use a result on disk. Nothing is paid yet.
+pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern: &Pattern) -> Result<LocalOrder> {
+    let secret = SecretKey::generate()?;
+    let public_key = secret.public_key();
+    let params: Bytes = Params::new(public_key, pattern.ranges().clone())?.encode().into();
+    let (_, price) = quote(rpc, deployment, &params).await?;
+    let dir = orders.join(&hex::encode(public_key.to_bytes())[..16]);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    write_secret(&dir.join(SECRET_FILE), &hex::encode(&*secret.to_bytes()))?;
+    let record = OrderRecord {
+        pattern: pattern.text().to_owned(),
+        difficulty: pattern.difficulty().candidates(),
+        params,
+        chain_id: deployment.chain_id,
+        market: deployment.market,
+        shop: deployment.shop,
+        price,
+        order: None,
+        transaction: None,
+        block: None,
+    };
+    let order = LocalOrder { dir, record };
+    order.save()?;
+    Ok(order)
+}
+
+/// Pays and orders in one transaction. Refuses when the requester has too little.
+pub async fn place(order: &mut LocalOrder, wallet: &Wallet, deployment: &Deployment) -> Result<u64> {
+    let price = U256::from(order.record.price);
+    let token = RLC::new(deployment.token, wallet.rpc.provider());
+    let held = token.balanceOf(wallet.address()).call().await.context("cannot read the RLC balance")?;
+    if held < price {
+        bail!(
+            "the search costs {}, but {} holds {}\n\nhint: a shorter pattern costs less; each letter costs 58 times more",
+            rlc(price),
+            wallet.address(),
+            rlc(held)
+        );
+    }
+    let call = RLC::approveAndCallCall {
+        spender: deployment.shop,
+        amount: price,
+        data: order.record.params.abi_encode().into(),
+    };
+    let receipt = wallet.call("order the search", deployment.token, call.abi_encode()).await?;
+    let requested = receipt.logs().iter().find_map(|log| Market::Requested::decode_log(&log.inner).ok());
+    order.record.order = Some(requested.context("the order's transaction left no order")?.order);
+    order.record.transaction = Some(receipt.transaction_hash);
+    order.record.block = receipt.block_number;
+    order.save()?;
+    Ok(receipt.gas_used)
+}
+
+/// How the order ended, if it has.
+pub async fn ending(rpc: &Rpc, record: &OrderRecord) -> Result<Option<Ending>> {
+    let (Some(order), Some(block)) = (record.order, record.block) else { return Ok(None) };
+    let events = vec![Market::Settled::SIGNATURE_HASH, Market::Refunded::SIGNATURE_HASH];
+    let filter = Filter::new().address(record.market).event_signature(events).topic1(order).from_block(block);
+    let Some(log) = rpc.logs(&filter).await?.pop() else { return Ok(None) };
+    let transaction = log.transaction_hash.context("a log in a block has a transaction")?;
+    if let Ok(event) = Market::Settled::decode_log(&log.inner) {
+        let shop = VanityShop::new(record.shop, rpc.provider());
+        let delivered = shop.answerOf(order).call().await.is_ok_and(|answer| answer.found);
+        return Ok(Some(Ending::Settled(Settlement {
+            transaction,
+            worker: event.worker,
+            worker_paid: event.workerPaid,
+            pool_paid: event.poolPaid,
+            provider_paid: event.providerPaid,
+            result: event.data.result,
+            delivered,
+        })));
+    }
+    let event = Market::Refunded::decode_log(&log.inner)?;
+    Ok(Some(Ending::Refunded { transaction, amount: event.amount }))
+}
+
+impl LocalOrder {
+    pub fn open(dir: &Path) -> Result<Self> {
+        let file = dir.join(RECORD_FILE);
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read the order {}", file.display()))?;
+        let record = serde_json::from_str(&text).with_context(|| format!("{} is no order", file.display()))?;
+        Ok(Self { dir: dir.to_owned(), record })
+    }
+
+    /// All orders kept below a folder, the newest last.
+    pub fn list(orders: &Path) -> Result<Vec<Self>> {
+        let Ok(entries) = fs::read_dir(orders) else { return Ok(Vec::new()) };
+        let mut found: Vec<Self> = entries.flatten().filter_map(|entry| Self::open(&entry.path()).ok()).collect();
+        found.sort_by_key(|order| order.record.block);
+        Ok(found)
+    }
+
+    fn save(&self) -> Result<()> {
+        let file = self.dir.join(RECORD_FILE);
+        let text = serde_json::to_string_pretty(&self.record).expect("a record has string keys only");
+        fs::write(&file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Adds the found offset to the requester's half. The address is derived from the finished key by other code than
+    /// the search's, and must begin with the pattern, or nothing is written.
+    pub fn finish(&self, settlement: &Settlement) -> Result<Finished> {
+        let order = self.record.order.context("this order was never paid")?;
+        let params = Params::decode(&self.record.params)?;
+        let solution = Solution::decode(&settlement.result).context("the settled result")?;
+        let hash = solution.check(&params, &order.0).context("the settled result")?;
+        let address = AddressKind::P2pkh.encode(hash);
+        let secret = fs::read_to_string(self.dir.join(SECRET_FILE))
+            .with_context(|| format!("cannot read the secret in {}", self.dir.display()))?;
+        let key = solution.combine(&SecretKey::from_text(secret.trim())?, &order.0)?;
+        vanity::verify::check_key(&key, AddressKind::P2pkh, &address)?;
+        if !address.starts_with(&self.record.pattern) {
+            bail!("{address} does not begin with {}: this is a bug, the key is not written", self.record.pattern);
+        }
+        let key_file = self.dir.join(KEY_FILE);
+        if !key_file.exists() {
+            write_secret(&key_file, &key.to_wif())?;
+        }
+        let offset = vanity::Order { id: order.0, worker: solution.worker }.offset(solution.index);
+        Ok(Finished { address, key_file, offset: format!("0x{}", hex::encode(offset.to_bytes())) })
+    }
+}
+
+/// Durable before it returns: money follows.
+fn write_secret(path: &Path, text: &str) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        File::open(path.parent().expect("a file lies in a folder"))?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// An amount of nRLC for people.
+pub fn rlc(amount: U256) -> String {
+    let per = U256::from(crate::deploy::NRLC_PER_RLC);
+    let fraction = format!("{:09}", (amount % per).to::<u64>());
+    match fraction.trim_end_matches('0') {
+        "" => format!("{} RLC", amount / per),
+        fraction => format!("{}.{fraction} RLC", amount / per),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_read_as_people_write_them() {
+        assert_eq!(rlc(U256::ZERO), "0 RLC");
+        assert_eq!(rlc(U256::from(5_000_000)), "0.005 RLC");
+        assert_eq!(rlc(U256::from(12_000_000_001_u64)), "12.000000001 RLC");
+        assert_eq!(rlc(U256::from(3_000_000_000_u64)), "3 RLC");
+    }
+
+    #[test]
+    fn an_impossible_pattern_is_refused_with_a_possible_one() {
+        let error = parse_pattern("1L0VE").unwrap_err().to_string();
+        assert!(error.contains("hint:"), "{error}");
+    }
+}
