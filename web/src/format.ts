@@ -34,12 +34,9 @@ function superscript(power: number): string {
   return [...String(power)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("");
 }
 
-/** "3.2 M keys/s" */
+/** "46,200 keys/s", "3.2 million keys/s": a rate is never known to more digits. */
 export function rate(perSecond: number): string {
-  const [size, letter] =
-    perSecond >= 1e9 ? [1e9, "G"] : perSecond >= 1e6 ? [1e6, "M"] : perSecond >= 1e3 ? [1e3, "k"] : [1, ""];
-  const scaled = perSecond / size;
-  return `${scaled.toFixed(scaled < 10 && letter !== "" ? 1 : 0)}${NBSP}${letter}${letter ? NBSP : ""}keys/s`;
+  return `${inWords(perSecond < 1e6 ? Number(perSecond.toPrecision(3)) : perSecond)}${NBSP}keys/s`;
 }
 
 const UNITS: [number, string, string][] = [

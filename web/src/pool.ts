@@ -157,6 +157,11 @@ export function isFinal(state: JobState): boolean {
   return state === "done" || state === "failed" || state === "cancelled";
 }
 
+/** An answer that nobody has refused. */
+export function foundIn({ results }: Job): Job["results"][number] | undefined {
+  return results.find(({ answer, verdict }) => answer !== null && verdict !== "rejected");
+}
+
 /** `unseen`: reachable, but it does not know the order yet. */
 export type Link = "connecting" | "unseen" | "live" | "lost" | "finished";
 

@@ -8,7 +8,7 @@ import { sendRefund } from "../chain/pay";
 import { count, duration, inWords, percent, rate, rlc, when } from "../format";
 import { secondsFor } from "../odds";
 import { inOneSentence, type PlotModel, plotModel } from "../plot";
-import { isFinal } from "../pool";
+import { foundIn, isFinal } from "../pool";
 import { explain, Problem } from "../problem";
 import { type OrderState, type OrderWatch, watchOrder } from "../watch";
 import { announce, byId, el, renderWhen, setAttribute, setText, showProblem, svg } from "./dom";
@@ -120,7 +120,7 @@ function phaseOf({ placed, status, settlement, job, overdue }: OrderState): Phas
   if (status === OrderStatus.Refunded) return "refunded";
   if (overdue) return "overdue";
   if (!placed) return "looking";
-  if (job?.results.some(({ answer, verdict }) => answer !== null && verdict !== "rejected")) return "checking";
+  if (job && foundIn(job)) return "checking";
   if (job && isFinal(job.state) && job.state !== "done") return "stopped";
   return job && (job.state === "running" || job.progress.done > 0) ? "searching" : "waiting";
 }
@@ -163,12 +163,16 @@ function modelOf(state: OrderState): PlotModel {
   return plotModel(difficulty, sampledUntilNow(state), rateOf(state));
 }
 
+/** A pool that has not reported for longer may not be searching. */
+const AHEAD_S_MAX = 5;
+
 /** Between two reports the search goes on: the last sample is drawn forward at the reported rate. */
 function sampledUntilNow(state: OrderState) {
   const { samples, elapsed, job } = state;
   const last = samples.at(-1);
-  if (!last || !job || isOver(state) || elapsed <= last.at) return samples;
-  return [...samples, { at: elapsed, done: last.done + (elapsed - last.at) * job.progress.rate_per_s }];
+  if (!last || !job || isOver(state) || foundIn(job) || elapsed <= last.at) return samples;
+  const ahead = Math.min(elapsed - last.at, AHEAD_S_MAX);
+  return [...samples, { at: elapsed, done: last.done + ahead * job.progress.rate_per_s }];
 }
 
 function rateOf({ job, elapsed }: OrderState): number {

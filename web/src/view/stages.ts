@@ -1,6 +1,7 @@
 /** The life of an order, one line per stage, each with the transaction that proves it. */
 import { OrderStatus } from "../abi";
 import { inWords, rlc, short, when } from "../format";
+import { foundIn } from "../pool";
 import type { OrderState } from "../watch";
 import { el, hidden } from "./dom";
 
@@ -18,7 +19,7 @@ export function stagesOf(state: OrderState): Stage[] {
   const { placed, job, settlement, refund, status, link } = state;
   const settled = status === OrderStatus.Settled || settlement !== null;
   const refunded = status === OrderStatus.Refunded || refund !== null;
-  const found = job?.results.find(({ answer, verdict }) => answer !== null && verdict !== "rejected");
+  const found = job && foundIn(job);
   const failed = job?.state === "failed" || job?.state === "cancelled";
   const searching = job !== null && (job.state === "running" || job.workers > 0) && !found && !settled;
   const stage = (id: string, progress: Progress, title: string, detail = "", tx: string | null = null): Stage => ({
