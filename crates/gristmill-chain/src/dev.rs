@@ -6,17 +6,22 @@
 
 mod accounts;
 mod block;
+mod branch;
 mod chain;
 mod change;
 mod command;
 mod execute;
 mod journal;
 mod node;
+mod origin;
 mod pool;
 mod refusal;
 mod rpc;
 mod serve;
+mod socket;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod trie;
 
@@ -37,12 +42,17 @@ pub use journal::JournalError;
 pub use node::{Clock, system_clock};
 pub use pool::{NONCES_AHEAD_MAX, WAITING_MAX};
 pub use refusal::Refusal;
+pub use rpc::{BATCH_ANSWER_BYTES_MAX, BATCH_MAX, FILTERS_MAX, LOG_BYTES_MAX, LOG_RANGE_MAX, LOG_RESULTS_MAX};
+pub use serve::{REQUEST_BYTES_MAX, SOCKETS_MAX};
+pub use socket::SUBSCRIPTIONS_MAX;
 pub use transaction::TRANSACTION_BYTES_MAX;
 
 use chain::Chain;
 use change::{Change, FORMAT, Genesis};
 use journal::Journal;
 use node::{Node, Writer, node};
+use origin::Origins;
+use rpc::Api;
 
 /// Id of this kind of chain. Its own, because wallets treat 1337 and 31337 specially and remember nonces by chain id, so
 /// that a shared id mixes up unrelated chains; below 2^31 because some wallets keep it in 32 signed bits.
@@ -62,7 +72,8 @@ pub struct Config {
     /// Throws away the chain in `data_dir` and starts over.
     pub fresh: bool,
     pub chain_id: u64,
-    /// Origins of web pages that may use the port, besides those of pages on the same port of loopback: `https://example.org`.
+    /// Origins of web pages that may use the port, such as `https://example.org`, besides pages from this machine's
+    /// loopback.
     pub allow_origins: Vec<String>,
     /// Time of the first block; now if none.
     pub genesis_timestamp: Option<u64>,
@@ -150,7 +161,7 @@ impl DevChain {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let Self { node, writer, listener, allow_origins, .. } = self;
         let writer = tokio::task::spawn_blocking(move || writer.run());
-        let served = serve::serve(listener, node, allow_origins, shutdown).await;
+        let served = serve::serve(listener, Api::new(node), Origins::new(allow_origins), shutdown).await;
         writer.await.expect("the writer does not panic");
         served.map_err(Error::Serve)
     }
@@ -169,7 +180,7 @@ fn open(folder: &Path, fresh: bool, wanted: Genesis) -> Result<(Chain, Journal, 
         return Err(failed("empty")(error));
     }
     let mut chain: Option<Chain> = None;
-    let mut journal = Journal::open(&path, &mut |changes, _| {
+    let mut journal = Journal::open(&path, &mut |changes| {
         for change in changes {
             match (&mut chain, change) {
                 (None, Change::Founded(genesis)) => chain = Some(found(folder, genesis, wanted)?),

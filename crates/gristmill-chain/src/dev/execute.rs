@@ -3,7 +3,7 @@
 use alloy::{
     consensus::Transaction as _,
     primitives::{Address, B256, Bytes, Log, U256},
-    sol_types::decode_revert_reason,
+    sol_types::{Panic, Revert, SolError},
 };
 use revm::{
     Context, ExecuteEvm, MainBuilder, MainContext,
@@ -148,10 +148,19 @@ impl Outcome {
     pub(crate) fn into_output(self) -> Result<Bytes, Refusal> {
         match self.halt {
             None if self.success => Ok(self.output),
-            None => Err(Refusal::Reverted { reason: decode_revert_reason(&self.output), data: self.output }),
+            None => Err(Refusal::Reverted { reason: revert_reason(&self.output), data: self.output }),
             Some(reason) => Err(Refusal::Halted(halt_message(&reason))),
         }
     }
+}
+
+/// What `require(.., "text")` and the compiler's own checks say. Errors of a contract's own stay data: only who has its
+/// interface can read them.
+fn revert_reason(output: &[u8]) -> Option<String> {
+    if let Ok(Revert { reason }) = Revert::abi_decode(output) {
+        return Some(reason);
+    }
+    Panic::abi_decode(output).ok().map(|panic| panic.to_string())
 }
 
 /// geth's words, on which clients match.

@@ -40,8 +40,8 @@ pub enum JournalError {
     Unreadable { path: PathBuf, offset: u64, source: alloy_rlp::Error },
 }
 
-/// What a reader does with each batch of changes, in order; its offset is for error messages.
-pub(crate) type Visit<'a, E> = &'a mut dyn FnMut(Vec<Change>, u64) -> Result<(), E>;
+/// What a reader does with each batch of changes, in order.
+pub(crate) type Visit<'a, E> = &'a mut dyn FnMut(Vec<Change>) -> Result<(), E>;
 
 impl Journal {
     /// Opens or creates the journal and hands over what it holds. A torn tail is cut off.
@@ -51,27 +51,14 @@ impl Journal {
         let mut file = file.map_err(failed("open"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed("read"))?;
-        if !bytes.starts_with(MAGIC) && !MAGIC.starts_with(&bytes) {
-            return Err(JournalError::Foreign { path: path.to_owned() }.into());
-        }
-        let mut good = MAGIC.len().min(bytes.len());
-        while let Some(frame) = Frame::at(&bytes, good) {
-            let changes = decode_batch(frame.payload).map_err(|source| JournalError::Unreadable {
-                path: path.to_owned(),
-                offset: good as u64,
-                source,
-            })?;
-            visit(changes, good as u64)?;
-            good = frame.end;
-        }
-        if (good + 1..bytes.len()).any(|offset| Frame::at(&bytes, offset).is_some()) {
-            return Err(JournalError::Damaged { path: path.to_owned(), offset: good as u64 }.into());
-        }
+        let good = scan(path, &bytes, visit)?;
         if good < bytes.len() {
             tracing::warn!(path = %path.display(), offset = good, bytes = bytes.len() - good, "cut off a torn write");
         }
         let mut journal = Self { path: path.to_owned(), file, len: good as u64, broken: false };
-        journal.repair().map_err(failed("repair"))?;
+        if good < bytes.len() || good < MAGIC.len() {
+            journal.repair().map_err(failed("repair"))?;
+        }
         Ok(journal)
     }
 
@@ -91,6 +78,16 @@ impl Journal {
             File::open(folder)?.sync_all()?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn on(path: PathBuf, file: File) -> Self {
+        Self { path, file, len: 0, broken: false }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> u64 {
+        self.len
     }
 
     /// Makes a batch durable. If that fails, the journal is as before.
@@ -113,6 +110,23 @@ impl Journal {
         self.len += frame.len() as u64;
         Ok(())
     }
+}
+
+/// Hands over what a journal's bytes hold and returns the length of their good part; the rest is a torn write.
+pub(super) fn scan<E: From<JournalError>>(path: &Path, bytes: &[u8], visit: Visit<'_, E>) -> Result<usize, E> {
+    if !bytes.starts_with(MAGIC) && !MAGIC.starts_with(bytes) {
+        return Err(JournalError::Foreign { path: path.to_owned() }.into());
+    }
+    let mut good = MAGIC.len().min(bytes.len());
+    while let Some(frame) = Frame::at(bytes, good) {
+        let unreadable = |source| JournalError::Unreadable { path: path.to_owned(), offset: good as u64, source };
+        visit(decode_batch(frame.payload).map_err(unreadable)?)?;
+        good = frame.end;
+    }
+    if (good + 1..bytes.len()).any(|offset| Frame::at(bytes, offset).is_some()) {
+        return Err(JournalError::Damaged { path: path.to_owned(), offset: good as u64 }.into());
+    }
+    Ok(good)
 }
 
 struct Frame<'a> {

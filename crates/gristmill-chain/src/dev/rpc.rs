@@ -5,58 +5,98 @@ mod call;
 mod control;
 mod error;
 mod fee;
+mod filter;
 mod history;
 mod log;
 mod params;
-mod view;
+pub(crate) mod view;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{node::Node, refusal::Refusal};
 
 pub(crate) use error::RpcError;
+pub use filter::FILTERS_MAX;
+use filter::Filters;
+pub(crate) use log::between as logs_between;
+pub use log::{LOG_BYTES_MAX, LOG_RANGE_MAX, LOG_RESULTS_MAX};
 pub(crate) use params::Params;
 
-/// Requests in one batch.
+/// Requests in one batch, as in geth.
 pub const BATCH_MAX: usize = 1_000;
+/// Bytes in all answers to one batch; requests after that are refused one by one. As in geth.
+pub const BATCH_ANSWER_BYTES_MAX: usize = 25_000_000;
+/// Calls and estimates that run at a time, each at up to a block's gas on a thread of its own.
+const CALLS_MAX: usize = 16;
 
 /// The name and version that `web3_clientVersion` gives.
 const CLIENT_VERSION: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
 
-/// Answers one request or a batch. None if there is nothing to answer: all were notifications.
-pub(crate) async fn answer(node: &Node, body: &[u8]) -> Option<Value> {
-    match serde_json::from_slice(body) {
-        Err(error) => Some(failure(Value::Null, &RpcError::parse(&error))),
-        Ok(Value::Array(requests)) if requests.is_empty() => {
-            Some(failure(Value::Null, &RpcError::invalid_request("empty batch")))
-        }
-        Ok(Value::Array(requests)) if requests.len() > BATCH_MAX => {
-            let text = format!("batch of {} requests, at most {BATCH_MAX} are taken", requests.len());
-            Some(failure(Value::Null, &RpcError::limit(text)))
-        }
-        Ok(Value::Array(requests)) => {
-            let mut answers = Vec::with_capacity(requests.len());
-            for request in requests {
-                answers.extend(answer_one(node, request).await);
-            }
-            (!answers.is_empty()).then_some(Value::Array(answers))
-        }
-        Ok(request) => answer_one(node, request).await,
-    }
+/// Everything that requests are answered from.
+pub(crate) struct Api {
+    node: Node,
+    filters: Filters,
+    calls: Arc<Semaphore>,
 }
 
-async fn answer_one(node: &Node, request: Value) -> Option<Value> {
-    let request = match Request::parse(request) {
-        Ok(request) => request,
-        Err(error) => return Some(failure(Value::Null, &error)),
-    };
-    let answer = call(node, &request.method, Params::new(request.params)).await;
-    let id = request.id?;
-    Some(match answer {
-        Ok(result) => success(id, result),
-        Err(error) => failure(id, &error),
-    })
+impl Api {
+    pub(crate) fn new(node: Node) -> Self {
+        Self { node, filters: Filters::default(), calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Answers one request or a batch. None if there is nothing to answer: all were notifications.
+    pub(crate) async fn answer(&self, body: &[u8]) -> Option<String> {
+        match serde_json::from_slice(body) {
+            Err(error) => Some(failure(&Value::Null, &RpcError::parse(&error))),
+            Ok(Value::Array(requests)) if requests.is_empty() => {
+                Some(failure(&Value::Null, &RpcError::invalid_request("empty batch")))
+            }
+            Ok(Value::Array(requests)) if requests.len() > BATCH_MAX => {
+                let text = format!("batch of {} requests, at most {BATCH_MAX} are taken", requests.len());
+                Some(failure(&Value::Null, &RpcError::limit(text)))
+            }
+            Ok(Value::Array(requests)) => self.answer_batch(requests).await,
+            Ok(request) => self.answer_one(request).await,
+        }
+    }
+
+    async fn answer_batch(&self, requests: Vec<Value>) -> Option<String> {
+        let mut answers = String::new();
+        for request in requests {
+            let answer = if answers.len() > BATCH_ANSWER_BYTES_MAX {
+                let id = request.get("id").cloned().unwrap_or_default();
+                Some(failure(&id, &RpcError::limit("the answers to this batch are too long")))
+            } else {
+                self.answer_one(request).await
+            };
+            if let Some(answer) = answer {
+                answers.push(if answers.is_empty() { '[' } else { ',' });
+                answers.push_str(&answer);
+            }
+        }
+        (!answers.is_empty()).then(|| answers + "]")
+    }
+
+    async fn answer_one(&self, request: Value) -> Option<String> {
+        let request = match Request::parse(request) {
+            Ok(request) => request,
+            Err(error) => return Some(failure(&Value::Null, &error)),
+        };
+        let answer = call(self, &request.method, Params::new(request.params)).await;
+        let id = request.id?;
+        Some(match answer {
+            Ok(result) => success(&id, result),
+            Err(error) => failure(&id, &error),
+        })
+    }
 }
 
 pub(crate) struct Request {
@@ -79,16 +119,17 @@ impl Request {
     }
 }
 
-pub(crate) fn success(id: Value, result: Value) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "result": result })
+pub(crate) fn success(id: &Value, result: Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
 }
 
-pub(crate) fn failure(id: Value, error: &RpcError) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "error": error })
+pub(crate) fn failure(id: &Value, error: &RpcError) -> String {
+    json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string()
 }
 
 /// All methods but the two that need a connection to push to.
-pub(crate) async fn call(node: &Node, method: &str, params: Params) -> Result<Value, RpcError> {
+async fn call(api: &Api, method: &str, params: Params) -> Result<Value, RpcError> {
+    let node = &api.node;
     match method {
         "web3_clientVersion" => json(CLIENT_VERSION),
         "web3_sha3" => account::sha3(params),
@@ -123,11 +164,17 @@ pub(crate) async fn call(node: &Node, method: &str, params: Params) -> Result<Va
         "eth_getTransactionReceipt" => history::receipt(node, params),
         "eth_getBlockReceipts" => history::block_receipts(node, params),
         "eth_getLogs" => log::logs(node, params),
+        "eth_newFilter" => api.filters.new_logs(node, params),
+        "eth_newBlockFilter" => api.filters.new_blocks(node),
+        "eth_newPendingTransactionFilter" => api.filters.new_transactions(node),
+        "eth_getFilterChanges" => api.filters.changes(node, params),
+        "eth_getFilterLogs" => api.filters.logs(node, params),
+        "eth_uninstallFilter" => api.filters.remove(params),
         "txpool_status" => history::pool_status(node),
         "txpool_content" => history::pool_content(node),
 
-        "eth_call" => call::call(node, params).await,
-        "eth_estimateGas" => call::estimate_gas(node, params).await,
+        "eth_call" => call::call(api, params).await,
+        "eth_estimateGas" => call::estimate_gas(api, params).await,
         "eth_gasPrice" => fee::gas_price(node),
         "eth_maxPriorityFeePerGas" => fee::tip(),
         "eth_blobBaseFee" => quantity(1u64),

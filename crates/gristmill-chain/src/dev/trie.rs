@@ -314,14 +314,17 @@ mod tests {
 
     use super::*;
 
-    impl Commit for U256 {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Number(U256);
+
+    impl Commit for Number {
         fn encode(&self, out: &mut Vec<u8>) {
-            Encodable::encode(self, out);
+            Encodable::encode(&self.0, out);
         }
     }
 
-    fn reference_root(entries: &BTreeMap<B256, U256>) -> B256 {
-        alloy_trie::root::storage_root(entries.iter().map(|(key, value)| (*key, *value)))
+    fn reference_root(entries: &BTreeMap<B256, Number>) -> B256 {
+        alloy_trie::root::storage_root(entries.iter().map(|(key, value)| (*key, value.0)))
     }
 
     /// Keys that share long prefixes, so that every kind of split and collapse happens.
@@ -346,7 +349,7 @@ mod tests {
                     map.remove(&key);
                 } else {
                     // Long values too: short ones are stored inside their parents.
-                    let value = if value == 1 { U256::MAX } else { U256::from(value) };
+                    let value = Number(if value == 1 { U256::MAX } else { U256::from(value) });
                     trie.insert(key, value);
                     map.insert(key, value);
                 }

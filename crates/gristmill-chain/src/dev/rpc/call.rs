@@ -10,7 +10,7 @@ use alloy::{
 use revm::context::{BlockEnv, TxEnv, either::Either};
 use serde_json::Value;
 
-use super::{Params, RpcError, account, json, quantity};
+use super::{Api, Params, RpcError, account, json, quantity};
 use crate::dev::{
     block::Template,
     chain::Chain,
@@ -35,24 +35,28 @@ pub(super) async fn send_raw_transaction(node: &Node, mut params: Params) -> Res
     }
 }
 
-pub(super) async fn call(node: &Node, mut params: Params) -> Result<Value, RpcError> {
+pub(super) async fn call(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let request: TransactionRequest = params.next()?;
-    let scene = Scene::new(node, params.optional()?)?;
-    let output = compute(move || {
+    let scene = Scene::new(&api.node, params.optional()?)?;
+    let output = compute(api, move || {
         let tx = scene.to_evm(&request, scene.block.gas_limit)?;
         scene.run(tx)?.into_output()
     });
     json(output.await?)
 }
 
-pub(super) async fn estimate_gas(node: &Node, mut params: Params) -> Result<Value, RpcError> {
+pub(super) async fn estimate_gas(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let request: TransactionRequest = params.next()?;
-    let scene = Scene::new(node, params.optional()?)?;
-    quantity(compute(move || estimate(&scene, &request)).await?)
+    let scene = Scene::new(&api.node, params.optional()?)?;
+    quantity(compute(api, move || estimate(&scene, &request)).await?)
 }
 
 /// Runs the EVM where it does not hold up other connections.
-async fn compute<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+async fn compute<T: Send + 'static>(
+    api: &Api,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let _place = api.calls.acquire().await.map_err(|error| Refusal::Stopped(error.to_string()))?;
     tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Invalid(error.to_string()))?
 }
 

@@ -35,6 +35,10 @@ impl RpcError {
         Self::new(-32602, what)
     }
 
+    pub(crate) fn unknown(what: &str) -> Self {
+        Self::new(-32000, what)
+    }
+
     pub(crate) fn limit(what: impl Into<String>) -> Self {
         Self::new(-32005, what)
     }

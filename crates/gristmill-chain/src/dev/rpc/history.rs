@@ -102,6 +102,11 @@ pub(super) fn pool_content(node: &Node) -> Result<Value, RpcError> {
 fn at_number(node: &Node, params: &mut Params) -> Result<Option<Arc<Block>>, RpcError> {
     let tag: BlockNumberOrTag = params.next()?;
     let chain = node.chain();
+    if tag == BlockNumberOrTag::Pending {
+        // What an empty block would be: those that wait are in `txpool_content`.
+        let next = Block::seal(&chain.template(node.now()), Vec::new(), chain.state().root());
+        return Ok(Some(Arc::new(next)));
+    }
     Ok(chain.block(chain.number(tag)).cloned())
 }
 

@@ -1,53 +1,74 @@
 //! Logs by filter.
 
-use alloy::rpc::types::{Filter, FilterBlockOption, Log};
+use alloy::{
+    eips::BlockNumberOrTag,
+    rpc::types::{Filter, FilterBlockOption, Log},
+};
 use serde_json::Value;
 
 use super::{Params, RpcError, json, view};
-use crate::dev::{block::Block, chain::Chain, node::Node, refusal::Refusal};
+use crate::dev::{block::Block, branch::Branch, chain::Chain, node::Node};
 
 /// Blocks that one `eth_getLogs` may span: a week of a busy private grid, answered within a second.
 pub const LOG_RANGE_MAX: u64 = 100_000;
-/// Logs in one answer, as on public nodes: some megabytes of JSON.
+/// Logs in one answer, as on public nodes.
 pub const LOG_RESULTS_MAX: usize = 20_000;
+/// Data of the logs in one answer: one log can have megabytes.
+pub const LOG_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) fn logs(node: &Node, mut params: Params) -> Result<Value, RpcError> {
     let filter: Filter = params.next()?;
     json(find(&node.chain(), &filter)?)
 }
 
+/// The logs that `filter` wants, oldest first.
 pub(crate) fn find(chain: &Chain, filter: &Filter) -> Result<Vec<Log>, RpcError> {
-    let mut found = Vec::new();
-    match filter.block_option {
+    let (from, to) = match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
-            let block = chain.block_by_hash(&hash).ok_or_else(|| Refusal::NoBlock(hash.to_string()))?;
-            found.extend(matching(block, filter, false));
+            let block = chain.block_by_hash(&hash).ok_or_else(|| RpcError::unknown("unknown block"))?;
+            (block.number(), block.number())
         }
-        FilterBlockOption::Range { from_block, to_block } => {
-            let head = chain.head().number();
-            let from = from_block.map_or(head, |tag| chain.number(tag));
-            let to = to_block.map_or(head, |tag| chain.number(tag));
-            if from > to {
-                return Err(RpcError::invalid_params("invalid block range params"));
-            }
-            let to = to.min(head);
-            if to.saturating_sub(from) >= LOG_RANGE_MAX {
-                return Err(RpcError::limit(format!("query exceeds max block range {LOG_RANGE_MAX}")));
-            }
-            for number in from..=to {
-                let block = chain.block(number).ok_or_else(|| Refusal::NoBlock(number.to_string()))?;
-                found.extend(matching(block, filter, false));
-                if found.len() > LOG_RESULTS_MAX {
-                    let text = format!(
-                        "query returned more than {LOG_RESULTS_MAX} results; blocks {from} to {} have fewer",
-                        number - 1
-                    );
-                    return Err(RpcError::limit(text));
-                }
-            }
+        FilterBlockOption::Range { from_block, to_block } => range(chain, from_block, to_block)?,
+    };
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for block in (from..=to).filter_map(|number| chain.block(number)) {
+        for log in matching(block, filter, false) {
+            bytes += log.inner.data.data.len();
+            found.push(log);
+        }
+        if found.len() > LOG_RESULTS_MAX || bytes > LOG_BYTES_MAX {
+            let good = block.number().saturating_sub(1).max(from);
+            let text = format!(
+                "query returned more than {LOG_RESULTS_MAX} results or {LOG_BYTES_MAX} bytes. Try with this block range [{from:#x}, {good:#x}]."
+            );
+            return Err(RpcError::limit(text));
         }
     }
     Ok(found)
+}
+
+fn range(chain: &Chain, from: Option<BlockNumberOrTag>, to: Option<BlockNumberOrTag>) -> Result<(u64, u64), RpcError> {
+    let head = chain.head().number();
+    let from = from.map_or(head, |tag| chain.number(tag));
+    let to = to.map_or(head, |tag| chain.number(tag));
+    if from > to {
+        return Err(RpcError::invalid_params("invalid block range params"));
+    }
+    let to = to.min(head);
+    if to.saturating_sub(from) >= LOG_RANGE_MAX {
+        return Err(RpcError::limit(format!("query exceeds max block range {LOG_RANGE_MAX}")));
+    }
+    Ok((from, to))
+}
+
+/// What somebody who knew the old blocks must be told about the step: what is gone, newest first, then what is new.
+pub(crate) fn between<'a>(step: &'a Branch, filter: &'a Filter) -> impl Iterator<Item = Log> + 'a {
+    let removed = step.removed.iter().flat_map(|block| {
+        let mut logs: Vec<_> = matching(block, filter, true).collect();
+        logs.reverse();
+        logs
+    });
+    removed.chain(step.added.iter().flat_map(|block| matching(block, filter, false)))
 }
 
 /// A block's logs that `filter` wants.
