@@ -1,9 +1,13 @@
 //! The follower itself: where to look next, and what it means.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use alloy::{
     eips::BlockNumberOrTag,
+    primitives::B256,
     rpc::types::{Filter, Header, Log},
 };
 use tokio::{sync::watch, time::Instant};
@@ -33,6 +37,9 @@ enum Batches {
     Refused,
 }
 
+/// Headers remembered of unfinished walks; several walks' worth.
+const WALKED_MAX: usize = 1_024;
+
 enum Trouble {
     Rpc(RpcError),
     Fatal(FollowError),
@@ -52,6 +59,9 @@ pub struct Follower {
     history: History,
     /// Headers above the cursor, each the parent of the next; the first is a child of the cursor.
     pending: VecDeque<Header>,
+    /// Headers of the walk under way, by hash. Where every other answer is "unknown block", a walk that began again each
+    /// time would never arrive.
+    walked: HashMap<B256, Header>,
     head: u64,
     finalized: Option<u64>,
     window: Window,
@@ -71,6 +81,7 @@ impl Follower {
             window: Window::new(config.window_blocks_max),
             backoff: Backoff::new(config.backoff),
             pending: VecDeque::new(),
+            walked: HashMap::new(),
             head: 0,
             finalized: None,
             batches: Batches::Untried,
@@ -219,9 +230,10 @@ impl Follower {
                 let ancestor = self.ancestor_by_number(head_ref.number).await?;
                 return Ok((ancestor != cursor).then(|| self.rewind(ancestor)));
             }
-            let parent = self.rpc.block_by_hash(parent.hash).await?;
+            let parent = self.walk_to(parent.hash).await?;
             walked.push_front(parent);
         };
+        self.walked.clear();
         self.pending = walked;
         self.behind_since = None;
         if ancestor == cursor {
@@ -231,6 +243,19 @@ impl Follower {
         let step = self.rewind(ancestor);
         self.pending = pending;
         Ok(Some(step))
+    }
+
+    async fn walk_to(&mut self, hash: B256) -> Result<Header, RpcError> {
+        if let Some(header) = self.walked.get(&hash) {
+            return Ok(header.clone());
+        }
+        let header = self.rpc.block_by_hash(hash).await?;
+        self.backoff.succeeded();
+        if self.walked.len() >= WALKED_MAX {
+            self.walked.clear();
+        }
+        self.walked.insert(hash, header.clone());
+        Ok(header)
     }
 
     /// Far behind the head: one window of blocks, by number.
