@@ -140,7 +140,7 @@ async function followPool(): Promise<never> {
 }
 
 async function lookAtPool(): Promise<void> {
-  if (!app.pool || app.poolProblem) app.pool = await getPool();
+  app.pool = await getPool();
   const { chain } = app.pool;
   // Another chain or other contracts behind the same address: begin afresh, everything worth keeping is kept.
   if (app.shop && !isSameChain(app.shop.info, chain)) location.reload();

@@ -211,7 +211,7 @@ function oddsInWords(state: OrderState, phase: Phase, known: boolean): string {
 
 function linkInWords({ link, status, job }: OrderState): string {
   if (status === OrderStatus.Settled || status === OrderStatus.Refunded) return "";
-  if (link === "lost")
+  if (link === "lost" || app.poolProblem)
     return "The pool is not reached at the moment; trying again. The search goes on without this page.";
   if (link === "unseen") return "The pool has not taken up the order yet.";
   return job
