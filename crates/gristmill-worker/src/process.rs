@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::out::ListError;
 use crate::sandbox::running::{Ended, Running, Streams};
-use crate::sandbox::wire::{Status, Watched};
+use crate::sandbox::wire::Status;
 use crate::sandbox::{Part, Sandbox, SandboxError};
 
 pub use self::text::fill_in;
@@ -163,10 +163,8 @@ async fn run_to_end(running: &mut Running, cpu_ms_max: u64) -> Option<Stop> {
 
 /// The exit of an app that nobody stopped. A limit is named if it was met and the app did not come through.
 fn judge(ended: &Ended, out: &OutDir) -> Result<Exit, SandboxError> {
-    match ended.over {
-        Some(Watched::Memory) => return Ok(Exit::Limit(Limit::Memory)),
-        Some(Watched::Cpu) => return Ok(Exit::Limit(Limit::Cpu)),
-        None => {}
+    if let Some(limit) = ended.over {
+        return Ok(Exit::Limit(limit));
     }
     Ok(match ended.status {
         Some(Status::Code(0)) => Exit::Code(0),

@@ -15,6 +15,7 @@ mod root;
 pub(crate) mod running;
 mod seccomp;
 mod syscall;
+mod watch;
 pub(crate) mod wire;
 
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use gristmill_proto::job::Limits;
 use nix::unistd::{Gid, Uid, geteuid};
 use serde::{Deserialize, Serialize};
 
-use self::cgroup::{Bounds, Cgroups};
+use self::cgroup::{Bounds, Cgroups, Group};
 pub use self::launcher::{LAUNCHER_ARGUMENT, launcher_main};
 use self::running::{Running, Streams};
 pub use self::wire::Part;
@@ -139,7 +140,7 @@ impl Sandbox {
             cpu_ms: limits.cpu_ms,
             processes: limits.processes,
             watched_memory_bytes: self.cgroups.is_none().then_some(limits.memory_bytes),
-            cgroups: Vec::new(),
+            group: None,
             host_ids: geteuid().is_root().then_some(self.config.host_ids),
         }
     }
@@ -156,9 +157,12 @@ impl Sandbox {
             ),
             None => None,
         };
-        spec.cgroups = group.iter().flat_map(cgroup::Group::entrances).collect();
-        let launcher = self.config.launcher.clone();
-        Running::start(self, &spec, group).map_err(|source| SandboxError::Launcher { launcher, source })
+        spec.group.clone_from(&group);
+        Running::start(&self.config.launcher, &spec).map_err(|source| {
+            // Nobody else will.
+            group.iter().for_each(Group::remove);
+            SandboxError::Launcher { launcher: self.config.launcher.clone(), source }
+        })
     }
 }
 

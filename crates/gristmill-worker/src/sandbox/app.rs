@@ -5,12 +5,13 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chdir, execve, getgid, getuid, setsid};
@@ -21,9 +22,14 @@ use super::{landlock, seccomp, syscall};
 /// Who the app is to itself. Files of anyone else belong to 65534 in its eyes.
 pub(super) const INNER_ID: u32 = 1000;
 const OPEN_FILES_MAX: u64 = 1024;
+/// Zero would forbid a core file, but not a program of the host's that takes it through a pipe; one forbids both. (Where
+/// the worker's own limit is zero already, that program gets a core without memory.)
+const NO_CORE: u64 = 1;
 const STACK_BYTES_MAX: u64 = 64 << 20;
-/// The machine's owner comes first.
-const NICE: i32 = 19;
+const STACK_BYTES: u64 = 8 << 20;
+/// Where memory is watched by looking: what one process may reserve beyond, for stacks and pools it never fills. Bounds
+/// what it can take between two looks.
+const UNTOUCHED_BYTES: u64 = 2 << 30;
 
 pub(super) struct Descriptors {
     pub(super) stdin: OwnedFd,
@@ -32,7 +38,7 @@ pub(super) struct Descriptors {
 }
 
 /// Returns only if it fails, or for a probe, which ends where the program would start.
-pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors) -> Result<(), Failure> {
+pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors, landlock: bool) -> Result<(), Failure> {
     setsid().part(Part::Limits, || "starting a session".into())?;
     chdir("/out").part(Part::RootFilesystem, || "entering /out".into())?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
@@ -40,11 +46,15 @@ pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors) -> Result<(), F
         .part(Part::Limits, || "unblocking signals".into())?;
     syscall::restore_broken_pipe_signal().part(Part::Limits, || "restoring a signal".into())?;
     enter_user_namespace(&descriptors.host_proc)?;
+    write_own(&descriptors.host_proc, "coredump_filter", "0").part(Part::Limits, || "emptying core dumps".into())?;
     limit_resources(spec).part(Part::Limits, || "setting a resource limit".into())?;
     syscall::drop_capabilities().part(Part::UnprivilegedUser, || "dropping capabilities".into())?;
     prctl::set_no_new_privs().part(Part::NoNewPrivileges, || "prctl".into())?;
     install_descriptors(descriptors).part(Part::Launcher, || "handing descriptors over".into())?;
-    landlock::install().part(Part::Landlock, || "restricting".into())?;
+    let landlocked = landlock::install().part(Part::Landlock, || "restricting".into())?;
+    if landlock && !landlocked {
+        return Err(Failure { part: Part::Landlock, reason: "offered by the kernel but not enforced".into() });
+    }
     let (program, args, env) = command(spec)?;
     seccomp::install().part(Part::Seccomp, || "installing the filters".into())?;
     let Some(program) = program else { return Ok(()) };
@@ -66,16 +76,20 @@ fn enter_user_namespace(host_proc: &OwnedFd) -> Result<(), Failure> {
 /// Maps one user and one group, those of this process, into the user namespace it has just made.
 pub(super) fn write_maps(proc: &OwnedFd, inner: u32, uid: Uid, gid: Gid) -> Result<(), Failure> {
     for (file, content) in [
-        ("self/setgroups", "deny".to_owned()),
-        ("self/uid_map", format!("{inner} {uid} 1")),
-        ("self/gid_map", format!("{inner} {gid} 1")),
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("{inner} {uid} 1")),
+        ("gid_map", format!("{inner} {gid} 1")),
     ] {
-        let doing = || format!("writing {file}");
-        let opened = openat(proc.as_fd(), file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
-            .part(Part::UserNamespace, doing)?;
-        std::fs::File::from(opened).write_all(content.as_bytes()).part(Part::UserNamespace, doing)?;
+        write_own(proc, file, &content).part(Part::UserNamespace, || format!("writing {file}"))?;
     }
     Ok(())
+}
+
+/// Writes a file below /proc/self.
+fn write_own(proc: &OwnedFd, file: &str, content: &str) -> std::io::Result<()> {
+    let path = Path::new("self").join(file);
+    let opened = openat(proc.as_fd(), &path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    std::fs::File::from(opened).write_all(content.as_bytes())
 }
 
 fn limit_resources(spec: &Spec) -> nix::Result<()> {
@@ -86,8 +100,8 @@ fn limit_resources(spec: &Spec) -> nix::Result<()> {
         (Resource::RLIMIT_FSIZE, spec.disk_bytes),
         (Resource::RLIMIT_NOFILE, OPEN_FILES_MAX),
         // One more than a control group allows, which is then met first and tells.
-        (Resource::RLIMIT_NPROC, u64::from(spec.processes) + u64::from(!spec.cgroups.is_empty())),
-        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_NPROC, u64::from(spec.processes) + u64::from(spec.group.is_some())),
+        (Resource::RLIMIT_CORE, NO_CORE),
         (Resource::RLIMIT_STACK, STACK_BYTES_MAX),
         (Resource::RLIMIT_MSGQUEUE, 0),
         (Resource::RLIMIT_MEMLOCK, 64 << 10),
@@ -95,23 +109,21 @@ fn limit_resources(spec: &Spec) -> nix::Result<()> {
         (Resource::RLIMIT_NICE, 0),
     ];
     if let Some(bytes) = spec.watched_memory_bytes {
-        limits.push((Resource::RLIMIT_DATA, bytes));
+        limits.push((Resource::RLIMIT_DATA, bytes.saturating_add(UNTOUCHED_BYTES)));
     }
     for (resource, limit) in limits {
         // A limit that the worker itself lives under stays.
-        let (_, hard) = nix::sys::resource::getrlimit(resource)?;
-        let limit = limit.min(hard);
-        setrlimit(resource, limit.min(soft_default(resource)), limit)?;
+        let (_, inherited) = getrlimit(resource)?;
+        let (soft, hard) = match resource {
+            // SIGXCPU a second before SIGKILL, so that the end can be told from others.
+            Resource::RLIMIT_CPU => (limit, limit.saturating_add(1)),
+            // Each thread reserves as much as the soft limit says: keep it usual, let the program raise it.
+            Resource::RLIMIT_STACK => (limit.min(STACK_BYTES), limit),
+            _ => (limit, limit),
+        };
+        setrlimit(resource, soft.min(inherited), hard.min(inherited))?;
     }
-    syscall::set_nice(NICE)
-}
-
-/// A stack limit is also what each thread reserves: keep the usual one, let the program raise it.
-fn soft_default(resource: Resource) -> u64 {
-    match resource {
-        Resource::RLIMIT_STACK => 8 << 20,
-        _ => u64::MAX,
-    }
+    Ok(())
 }
 
 fn install_descriptors(descriptors: &Descriptors) -> nix::Result<()> {

@@ -5,13 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What the kernel itself needs for a sandbox's namespaces, its first process and its page tables.
 const OVERHEAD_BYTES: u64 = 8 << 20;
 /// The sandbox's first process.
 const OVERHEAD_PROCESSES: u32 = 1;
 /// A group can be removed once the kernel has buried its last process, which it may finish a moment after reaping.
-const REMOVE_TRIES: u32 = 50;
-const REMOVE_PAUSE: Duration = Duration::from_millis(10);
+const REMOVE_TRIES: u32 = 100;
+const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 const NAME_PREFIX: &str = "gristmill-";
 
 /// Where groups can be made: below the worker's own, so that a limit set on the worker holds for its sandboxes too.
@@ -24,7 +26,7 @@ pub(crate) struct Cgroups {
     cpu: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Version {
     One,
     Two,
@@ -36,13 +38,25 @@ pub(crate) struct Bounds {
     pub(crate) processes: u32,
 }
 
-/// The group of one sandbox. One directory per hierarchy; with version 2 they are the same.
-#[derive(Debug)]
+/// The group of one sandbox. One directory per hierarchy; with version 2 they are the same. Made by the worker, removed
+/// by the launcher, which outlives the sandbox even if the worker does not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
     version: Version,
     memory: PathBuf,
     pids: PathBuf,
     cpu: Option<PathBuf>,
+}
+
+/// What a sandbox has used, as far as its group knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Used {
+    pub(crate) cpu_ms: Option<u64>,
+    pub(crate) memory_peak_bytes: Option<u64>,
+    /// A process was killed for it.
+    pub(crate) out_of_memory: bool,
+    /// A process or thread was refused for it.
+    pub(crate) out_of_processes: bool,
 }
 
 impl Cgroups {
@@ -62,13 +76,7 @@ impl Cgroups {
     }
 
     pub(crate) fn make(&self, bounds: Bounds) -> io::Result<Group> {
-        let name = self.claim_name()?;
-        let group = Group {
-            version: self.version,
-            memory: self.memory.join(&name),
-            pids: self.pids.join(&name),
-            cpu: self.cpu.as_ref().map(|cpu| cpu.join(&name)),
-        };
+        let group = self.claim()?;
         match group.set_up(bounds) {
             Ok(()) => Ok(group),
             Err(error) => {
@@ -78,18 +86,24 @@ impl Cgroups {
         }
     }
 
-    /// Makes the memory group: who succeeds owns the name in the other hierarchies too.
-    fn claim_name(&self) -> io::Result<String> {
+    /// Makes the directories of the first name that is free in every hierarchy.
+    fn claim(&self) -> io::Result<Group> {
         let own = std::process::id();
-        for number in 0..u32::MAX {
+        let mut number = 0_u64;
+        loop {
             let name = format!("{NAME_PREFIX}{own}-{number}");
-            match fs::create_dir(self.memory.join(&name)) {
-                Ok(()) => return Ok(name),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            let group = Group {
+                version: self.version,
+                memory: self.memory.join(&name),
+                pids: self.pids.join(&name),
+                cpu: self.cpu.as_ref().map(|cpu| cpu.join(&name)),
+            };
+            match group.create() {
+                Ok(()) => return Ok(group),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
             }
         }
-        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Removes what a worker that was killed left behind. Groups still in use refuse to go.
@@ -109,12 +123,20 @@ fn is_left_behind(name: &str) -> bool {
 }
 
 impl Group {
-    fn set_up(&self, bounds: Bounds) -> io::Result<()> {
-        for directory in [Some(&self.pids), self.cpu.as_ref()].into_iter().flatten() {
-            if !directory.exists() {
-                fs::create_dir(directory)?;
+    /// All directories or none.
+    fn create(&self) -> io::Result<()> {
+        let mut created = Vec::new();
+        for directory in self.directories() {
+            if let Err(error) = fs::create_dir(directory) {
+                created.iter().for_each(|directory| drop(fs::remove_dir(directory)));
+                return Err(error);
             }
+            created.push(directory);
         }
+        Ok(())
+    }
+
+    fn set_up(&self, bounds: Bounds) -> io::Result<()> {
         let memory = bounds.memory_bytes.saturating_add(OVERHEAD_BYTES).to_string();
         let processes = bounds.processes.saturating_add(OVERHEAD_PROCESSES).to_string();
         write(&self.pids.join("pids.max"), &processes)?;
@@ -149,14 +171,14 @@ impl Group {
         }
     }
 
-    pub(crate) fn memory_peak_bytes(&self) -> Option<u64> {
+    fn memory_peak_bytes(&self) -> Option<u64> {
         read_number(&self.memory.join(match self.version {
             Version::One => "memory.max_usage_in_bytes",
             Version::Two => "memory.peak",
         }))
     }
 
-    pub(crate) fn was_out_of_memory(&self) -> bool {
+    fn was_out_of_memory(&self) -> bool {
         let file = match self.version {
             Version::One => "memory.oom_control",
             Version::Two => "memory.events",
@@ -164,7 +186,7 @@ impl Group {
         read_field(&self.memory.join(file), "oom_kill").is_some_and(|kills| kills > 0)
     }
 
-    pub(crate) fn was_out_of_processes(&self) -> bool {
+    fn was_out_of_processes(&self) -> bool {
         read_field(&self.pids.join("pids.events"), "max").is_some_and(|refusals| refusals > 0)
     }
 
@@ -173,14 +195,23 @@ impl Group {
         let _ = write_if_there(&self.memory.join("cgroup.kill"), "1");
     }
 
-    pub(crate) async fn remove(self) {
+    pub(crate) fn used(&self) -> Used {
+        Used {
+            cpu_ms: self.cpu_ms(),
+            memory_peak_bytes: self.memory_peak_bytes(),
+            out_of_memory: self.was_out_of_memory(),
+            out_of_processes: self.was_out_of_processes(),
+        }
+    }
+
+    /// Waits for the kernel where it must: only the launcher may.
+    pub(crate) fn remove(&self) {
         for _ in 0..REMOVE_TRIES {
             if self.remove_now() {
                 return;
             }
-            tokio::time::sleep(REMOVE_PAUSE).await;
+            std::thread::sleep(REMOVE_PAUSE);
         }
-        tracing::warn!(group = %self.memory.display(), "control group could not be removed");
     }
 
     fn remove_now(&self) -> bool {

@@ -10,16 +10,21 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, wait};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid, setgroups, sethostname, setresgid, setresuid};
 
 use super::app::{self, Descriptors};
+use super::cgroup::Group;
 use super::syscall::SingleThread;
-use super::wire::{Context, Failure, Part, Report, Spec, Status, send_report};
+use super::watch::{self, Watch};
+use super::wire::{Context, End, Failure, Part, Report, Spec, Status, Watched, send_report};
 use super::{landlock, root, syscall};
 
 const HOST_NAME: &str = "gristmill";
+/// The machine's owner comes first.
+const NICE: i32 = 19;
 
 pub(super) struct Init<'a> {
     pub(super) spec: &'a Spec,
@@ -46,11 +51,11 @@ pub(super) fn run(init: Init<'_>) -> ! {
 
 fn start(init: Init<'_>) -> Result<(), Failure> {
     let Init { spec, user, control, channel, lifeline, alone } = init;
-    for procs in &spec.cgroups {
+    for procs in spec.group.iter().flat_map(Group::entrances) {
         // Zero is whoever writes.
         OpenOptions::new()
             .write(true)
-            .open(procs)
+            .open(&procs)
             .and_then(|mut file| file.write_all(b"0"))
             .part(Part::Cgroup, || format!("entering {}", procs.display()))?;
     }
@@ -64,6 +69,7 @@ fn start(init: Init<'_>) -> Result<(), Failure> {
     .part(Part::Namespaces, || "unshare".into())?;
     sethostname(HOST_NAME).part(Part::Namespaces, || "naming the host".into())?;
     let landlock = landlock::offered();
+    // Only Landlock keeps the app from opening what procfs shows, so without it the app gets none.
     let root = root::enter(spec, user, landlock)?;
     if let Some((uid, gid)) = user {
         become_user(uid, gid).part(Part::UnprivilegedUser, || format!("becoming user {uid}"))?;
@@ -75,17 +81,29 @@ fn start(init: Init<'_>) -> Result<(), Failure> {
     if is_broken(&lifeline) {
         return Ok(());
     }
-    let _ = send_report(control.as_fd(), &Report::Ready { landlock, proc: root.proc.is_some() }, Some(&root.out));
+    syscall::set_nice(NICE).part(Part::Limits, || "lowering the priority".into())?;
+    let watch = match (spec.watched_memory_bytes, root.proc) {
+        (None, _) => None,
+        (Some(bytes), Some(proc)) => Some(Watch::new(proc, bytes, spec.cpu_ms, spec.processes)),
+        (Some(_), None) => {
+            let reason = "neither a memory control group nor a procfs to watch it by can be had".into();
+            return Err(Failure { part: Part::Limits, reason });
+        }
+    };
+    let children = SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .and_then(|children| SigSet::from(Signal::SIGCHLD).thread_block().map(|()| children))
+        .part(Part::Launcher, || "listening to signals".into())?;
+    let _ = send_report(control.as_fd(), &Report::Ready { landlock }, Some(&root.out));
     drop(root.out);
 
     let stdin = std::fs::File::open("/dev/null").part(Part::RootFilesystem, || "opening /dev/null".into())?.into();
     let descriptors = Descriptors { stdin, channel, host_proc: root.host_proc };
     match alone.fork().part(Part::Launcher, || "fork".into())? {
-        ForkResult::Child => app::become_app(spec, &descriptors),
+        ForkResult::Child => app::become_app(spec, &descriptors, landlock),
         ForkResult::Parent { child } => {
             drop(descriptors);
-            let status = wait_for(child);
-            let _ = send_report(control.as_fd(), &Report::Exited(status), None);
+            let end = wait_for(child, &children, watch);
+            let _ = send_report(control.as_fd(), &Report::Ended(end), None);
             Ok(())
         }
     }
@@ -102,14 +120,33 @@ fn is_broken(lifeline: &OwnedFd) -> bool {
     poll(&mut fds, PollTimeout::ZERO) != Ok(0)
 }
 
-/// Reaps everyone until the app itself has ended.
-fn wait_for(app: Pid) -> Status {
+/// Reaps everyone until the app itself has ended, or all together are over a limit.
+fn wait_for(app: Pid, children: &SignalFd, mut watch: Option<Watch>) -> End {
+    let tick = if watch.is_some() { PollTimeout::from(watch::TICK_MS) } else { PollTimeout::NONE };
     loop {
-        match wait() {
-            Ok(WaitStatus::Exited(pid, code)) if pid == app => return Status::Code(code),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == app => return Status::Signal(signal as i32),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return Status::Signal(Signal::SIGKILL as i32),
+        let over = watch.as_mut().and_then(Watch::look);
+        let watched = watch.as_ref().map_or_else(Watched::default, |watch| watch.watched);
+        if let Some(status) = reap(app) {
+            return End::Exited { status, watched };
+        }
+        if let Some(limit) = over {
+            return End::Over { limit, watched };
+        }
+        let _ = poll(&mut [PollFd::new(children.as_fd(), PollFlags::POLLIN)], tick);
+        while let Ok(Some(_)) = children.read_signal() {}
+    }
+}
+
+/// Buries all that have ended. The status of the app, if it is among them.
+fn reap(app: Pid) -> Option<Status> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == app => return Some(Status::Code(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == app => return Some(Status::Signal(signal as i32)),
+            Ok(WaitStatus::StillAlive) => return None,
+            // The app is a child of this process until one of the first two arms says otherwise.
+            Err(errno) if errno != Errno::EINTR => return Some(Status::Signal(Signal::SIGKILL as i32)),
+            _ => {}
         }
     }
 }

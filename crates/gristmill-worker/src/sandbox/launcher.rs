@@ -16,9 +16,10 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid, getgid, getuid};
 
 use super::app;
+use super::cgroup::Group;
 use super::init::{self, Init};
 use super::syscall::SingleThread;
-use super::wire::{self, Context, Failure, Part, Report};
+use super::wire::{self, Context, Failure, Part, Report, Spec};
 
 /// What a binary must see as its first argument to call [`launcher_main`].
 pub const LAUNCHER_ARGUMENT: &str = "sandbox-launcher";
@@ -57,22 +58,29 @@ fn launch(control: &OwnedFd) -> Result<Option<Report>, Failure> {
     else {
         return Ok(None);
     };
+    let started = start_init(&spec, control, channel);
+    let (init, lifeline) = started.inspect_err(|_| spec.group.iter().for_each(Group::remove))?;
+    watch(control, &lifeline, init);
+    Ok(Some(bury(init, spec.group.as_ref())))
+}
+
+/// The lifeline breaks on either side when the other is dead.
+fn start_init(spec: &Spec, control: &OwnedFd, channel: OwnedFd) -> Result<(Pid, OwnedFd), Failure> {
     let alone = SingleThread::check().part(Part::Launcher, || "counting threads".into())?;
     let user = spec.host_ids.map(|ids| ids.pick(std::process::id()));
     let (lifeline, init_lifeline) = wire::socket_pair().part(Part::Launcher, || "socket pair".into())?;
     enter_namespaces(user)?;
-    let init = match alone.fork().part(Part::Launcher, || "fork".into())? {
+    match alone.fork().part(Part::Launcher, || "fork".into())? {
         ForkResult::Child => {
             drop(lifeline);
             let control = control.try_clone().part(Part::Launcher, || "descriptor".into())?;
-            init::run(Init { spec: &spec, user, control, channel, lifeline: init_lifeline, alone })
+            init::run(Init { spec, user, control, channel, lifeline: init_lifeline, alone })
         }
-        ForkResult::Parent { child } => child,
-    };
-    drop((init_lifeline, channel));
-    release_streams().part(Part::Launcher, || "closing the app's streams".into())?;
-    watch(control, &lifeline, init);
-    Ok(Some(reap(init)))
+        ForkResult::Parent { child } => {
+            release_streams().part(Part::Launcher, || "closing the app's streams".into())?;
+            Ok((child, lifeline))
+        }
+    }
 }
 
 /// The next child is the first process of a new process namespace. An ordinary user needs a user namespace for it.
@@ -114,13 +122,16 @@ fn watch(control: &OwnedFd, lifeline: &OwnedFd, init: Pid) {
 }
 
 /// The kernel lets the first process of a namespace be reaped only after all others are gone.
-fn reap(init: Pid) -> Report {
+fn bury(init: Pid, group: Option<&Group>) -> Report {
     while waitpid(init, None) == Err(Errno::EINTR) {}
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
-        return Report::Gone { cpu_ms: 0, memory_peak_bytes: 0 };
-    };
-    let cpu_ms = usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
-    // In KiB.
-    let memory_peak_bytes = usage.max_rss().cast_unsigned() * 1024;
-    Report::Gone { cpu_ms: cpu_ms.cast_unsigned(), memory_peak_bytes }
+    let used = group.map(Group::used).unwrap_or_default();
+    if let Some(group) = group {
+        group.remove();
+    }
+    let (cpu_ms, memory_peak_bytes) = getrusage(UsageWho::RUSAGE_CHILDREN).map_or((0, 0), |usage| {
+        let cpu_ms = usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
+        // In KiB.
+        (cpu_ms.cast_unsigned(), usage.max_rss().cast_unsigned() * 1024)
+    });
+    Report::Gone { cpu_ms, memory_peak_bytes, used }
 }

@@ -31,13 +31,13 @@ pub(super) struct Root {
     pub(super) out: OwnedFd,
     /// The host's procfs, where a process finds the files that map its user namespace. Closed before the app starts.
     pub(super) host_proc: OwnedFd,
-    /// The private procfs, or none where the kernel refuses one.
+    /// A procfs of the sandbox's processes, or none where the kernel refuses one.
     pub(super) proc: Option<OwnedFd>,
 }
 
 /// Builds the file system and makes it the root of this process, which must be alone in a fresh mount namespace and
-/// the first of a fresh process namespace. `owner` gets `/out` and `/tmp`.
-pub(super) fn enter(spec: &Spec, owner: Option<(Uid, Gid)>, with_proc: bool) -> Result<Root, Failure> {
+/// the first of a fresh process namespace. `owner` gets `/out` and `/tmp`; `show_proc` leaves `/proc` to the app.
+pub(super) fn enter(spec: &Spec, owner: Option<(Uid, Gid)>, show_proc: bool) -> Result<Root, Failure> {
     let host_proc = open_path(Path::new("/proc"))?;
     make_private()?;
     // Everything from the host is opened before the new root hides any of it.
@@ -65,7 +65,7 @@ pub(super) fn enter(spec: &Spec, owner: Option<(Uid, Gid)>, with_proc: bool) -> 
         bind(&source, &target, MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC)?;
     }
     mount_disk(spec.disk_bytes, owner)?;
-    let proc = if with_proc { mount_proc()? } else { None };
+    let proc = mount_proc(show_proc)?;
     let out = open_directory(Path::new("out"))?;
 
     pivot_root(".", ".").part(Part::RootFilesystem, || "pivot_root".into())?;
@@ -104,13 +104,17 @@ fn mount_disk(bytes: u64, owner: Option<(Uid, Gid)>) -> Result<(), Failure> {
 
 /// Shows only the sandbox's own processes and nothing of the machine. Landlock lets the app follow its links
 /// (`/proc/self/exe`: loaders and runtimes find their files by it) and open nothing.
-fn mount_proc() -> Result<Option<OwnedFd>, Failure> {
+fn mount_proc(show: bool) -> Result<Option<OwnedFd>, Failure> {
     let flags = DATA | MsFlags::MS_RDONLY;
-    match mount(Some("proc"), "proc", Some("proc"), flags, Some("subset=pid")) {
-        Ok(()) => open_directory(Path::new("proc")).map(Some),
+    if mount(Some("proc"), "proc", Some("proc"), flags, Some("subset=pid")).is_err() {
         // Where the host's own procfs is partly hidden (a container), a user may not mount a whole one.
-        Err(_) => Ok(None),
+        return Ok(None);
     }
+    let proc = open_directory(Path::new("proc"))?;
+    if !show {
+        umount2("proc", MntFlags::MNT_DETACH).part(Part::RootFilesystem, || "hiding /proc".into())?;
+    }
+    Ok(Some(proc))
 }
 
 fn bind(source: &OwnedFd, target: &Path, flags: MsFlags) -> Result<(), Failure> {

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use gristmill_proto::outcome::Limit;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::pipe2;
@@ -13,10 +15,10 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
+use super::SandboxError;
 use super::cgroup::Group;
 use super::launcher::LAUNCHER_ARGUMENT;
-use super::wire::{self, Report, Spec, Status, Watched};
-use super::{Sandbox, SandboxError};
+use super::wire::{self, End, Report, Spec, Status, Watched};
 
 /// The launcher answers at once or not at all.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
@@ -39,11 +41,11 @@ pub(crate) struct Streams {
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     pub(crate) landlock: bool,
-    pub(crate) proc: bool,
     /// Of the app, unless it was killed with everything else.
     pub(crate) status: Option<Status>,
     pub(crate) failed: Option<SandboxError>,
-    pub(crate) over: Option<Watched>,
+    /// Found by the watch inside.
+    pub(crate) over: Option<Limit>,
     pub(crate) out_of_memory: bool,
     pub(crate) out_of_processes: bool,
     /// `/out`, kept by nothing else any more.
@@ -53,13 +55,13 @@ pub(crate) struct Ended {
 }
 
 impl Running {
-    pub(super) fn start(sandbox: &Sandbox, spec: &Spec, group: Option<Group>) -> io::Result<(Self, Streams)> {
+    pub(super) fn start(launcher: &Path, spec: &Spec) -> io::Result<(Self, Streams)> {
         let (control, launcher_control) = wire::socket_pair()?;
         let (stdout, app_stdout) = pipe2(OFlag::O_CLOEXEC)?;
         let (stderr, app_stderr) = pipe2(OFlag::O_CLOEXEC)?;
         let (channel, app_channel) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&control, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let child = Command::new(&sandbox.config.launcher)
+        let child = Command::new(launcher)
             .arg(LAUNCHER_ARGUMENT)
             .env_clear()
             .current_dir("/")
@@ -76,6 +78,7 @@ impl Running {
             stderr: pipe::Receiver::from_owned_fd(stderr)?,
             channel: pipe::Receiver::from_owned_fd(channel)?,
         };
+        let group = spec.group.clone();
         Ok((Self { child, control: UnixStream::from_std(control.into())?, group, seen: Ended::default() }, streams))
     }
 
@@ -106,19 +109,33 @@ impl Running {
 
     fn note(&mut self, report: Report, out: Option<OwnedFd>) {
         match report {
-            Report::Ready { landlock, proc } => {
+            Report::Ready { landlock } => {
                 self.seen.landlock = landlock;
-                self.seen.proc = proc;
                 self.seen.out = out;
             }
             Report::Failed { part, reason } => self.seen.failed = Some(SandboxError::Part { part, reason }),
-            Report::Exited(status) => self.seen.status = Some(status),
-            Report::Over(watched) => self.seen.over = Some(watched),
-            Report::Gone { cpu_ms, memory_peak_bytes } => {
-                self.seen.cpu_ms = cpu_ms;
-                self.seen.memory_peak_bytes = memory_peak_bytes;
+            Report::Ended(End::Exited { status, watched }) => {
+                self.seen.status = Some(status);
+                self.note_watched(watched);
+            }
+            Report::Ended(End::Over { limit, watched }) => {
+                self.seen.over = Some(limit);
+                self.note_watched(watched);
+            }
+            Report::Gone { cpu_ms, memory_peak_bytes, used } => {
+                let seen = &mut self.seen;
+                seen.cpu_ms = used.cpu_ms.unwrap_or(cpu_ms);
+                seen.memory_peak_bytes =
+                    used.memory_peak_bytes.unwrap_or(memory_peak_bytes.max(seen.memory_peak_bytes));
+                seen.out_of_memory = used.out_of_memory;
+                seen.out_of_processes |= used.out_of_processes;
             }
         }
+    }
+
+    fn note_watched(&mut self, watched: Watched) {
+        self.seen.memory_peak_bytes = watched.memory_peak_bytes;
+        self.seen.out_of_processes = watched.processes_met;
     }
 
     /// Lets the sandbox come to its own end.
@@ -138,13 +155,8 @@ impl Running {
             }
             let _ = tokio::time::timeout(KILL_PATIENCE, self.all_dead()).await;
         }
-        let _ = self.child.wait().await;
-        if let Some(group) = self.group.take() {
-            self.seen.cpu_ms = group.cpu_ms().unwrap_or(self.seen.cpu_ms);
-            self.seen.memory_peak_bytes = group.memory_peak_bytes().unwrap_or(self.seen.memory_peak_bytes);
-            self.seen.out_of_memory = group.was_out_of_memory();
-            self.seen.out_of_processes = group.was_out_of_processes();
-            group.remove().await;
+        if tokio::time::timeout(KILL_PATIENCE, self.child.wait()).await.is_err() {
+            tracing::error!("a sandbox's launcher does not end");
         }
         self.seen
     }

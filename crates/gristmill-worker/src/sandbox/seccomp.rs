@@ -90,6 +90,9 @@ const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64;
+/// Locks and watches on files that other attempts, or the worker, use too.
+const F_SETLEASE: u64 = libc::F_SETLEASE as u64;
+const F_NOTIFY: u64 = libc::F_NOTIFY as u64;
 const SET_ID_BITS: u64 = (libc::S_ISUID | libc::S_ISGID) as u64;
 
 /// In the order of installation: the kernel asks all of them, the last-installed first among equals.
@@ -152,16 +155,28 @@ fn not_permitted() -> Filter {
             .map(|kind| all([argument(index, SeccompCmpOp::MaskedEq(libc::S_IFMT.into()), kind.into())]))
             .to_vec()
     };
+    // A crash may run a program of the host's with the app's memory as its input, unless the limit of core files is 1.
+    let set_core_limit = || {
+        let new_limit = SeccompCondition::new(2, Qword, SeccompCmpOp::Ne, 0).expect("calls have six arguments");
+        vec![all([argument(1, SeccompCmpOp::Eq, libc::RLIMIT_CORE.into()), new_limit])]
+    };
+    let watch_files = [F_SETLEASE, F_NOTIFY].map(|command| all([argument(1, SeccompCmpOp::Eq, command)])).to_vec();
     let mut rules: Rules = [
         (libc::SYS_clone, namespaces),
         (libc::SYS_fchmod, set_id(1)),
         (libc::SYS_fchmodat, set_id(2)),
         (libc::SYS_mknodat, device(2)),
         (libc::SYS_prctl, vec![outside(0, &PRCTLS)]),
+        (libc::SYS_prlimit64, set_core_limit()),
+        (libc::SYS_fcntl, watch_files),
     ]
     .into();
     #[cfg(target_arch = "x86_64")]
-    rules.extend([(libc::SYS_chmod, set_id(1)), (libc::SYS_mknod, device(1))]);
+    rules.extend([
+        (libc::SYS_chmod, set_id(1)),
+        (libc::SYS_mknod, device(1)),
+        (libc::SYS_setrlimit, vec![all([argument(0, SeccompCmpOp::Eq, libc::RLIMIT_CORE.into())])]),
+    ]);
     Filter { rules, matched: errno(libc::EPERM), otherwise: SeccompAction::Allow }
 }
 

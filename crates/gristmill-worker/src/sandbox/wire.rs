@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use gristmill_proto::codec;
+use gristmill_proto::outcome::Limit;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::{Group, Used};
 use super::syscall;
 
 /// A job's texts and its input paths fit many times.
@@ -30,8 +32,7 @@ pub(crate) struct Spec {
     pub(crate) processes: u32,
     /// Without a memory cgroup: what all processes together may hold, watched by the sandbox's own init.
     pub(crate) watched_memory_bytes: Option<u64>,
-    /// `cgroup.procs` files that the sandbox enters.
-    pub(crate) cgroups: Vec<PathBuf>,
+    pub(crate) group: Option<Group>,
     /// The host user the app runs as; `None`: the user who runs the worker.
     pub(crate) host_ids: Option<super::HostIds>,
 }
@@ -39,23 +40,13 @@ pub(crate) struct Spec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
     /// The file system stands; a descriptor of `/out` comes along.
-    Ready {
-        landlock: bool,
-        proc: bool,
-    },
+    Ready { landlock: bool },
     /// The app could not be started. Nothing of it has run.
-    Failed {
-        part: Part,
-        reason: String,
-    },
-    Exited(Status),
-    /// Init found the app over a limit that no cgroup watches.
-    Over(Watched),
-    /// Every process of the sandbox is dead and reaped.
-    Gone {
-        cpu_ms: u64,
-        memory_peak_bytes: u64,
-    },
+    Failed { part: Part, reason: String },
+    /// Of the app, or of the watch over it.
+    Ended(End),
+    /// Every process of the sandbox is dead and reaped, its group removed.
+    Gone { cpu_ms: u64, memory_peak_bytes: u64, used: Used },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,10 +55,25 @@ pub(crate) enum Status {
     Signal(i32),
 }
 
+/// What the sandbox's first process can tell about the end of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Watched {
-    Memory,
-    Cpu,
+pub(crate) enum End {
+    Exited {
+        status: Status,
+        watched: Watched,
+    },
+    /// Over a limit that no control group keeps.
+    Over {
+        limit: Limit,
+        watched: Watched,
+    },
+}
+
+/// Seen by looking now and then, where no control group counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watched {
+    pub(crate) memory_peak_bytes: u64,
+    pub(crate) processes_met: bool,
 }
 
 /// A part of the sandbox, as named to the worker's owner when it cannot be had.
