@@ -105,8 +105,7 @@ fn npm_build(source: &Path, inputs: &[&str], work: &Path) -> Result<PathBuf, Str
     let lock = fs::read(work.join("package-lock.json")).map_err(text)?;
     let installed = work.join("node_modules/.installed");
     if fs::read(&installed).ok().as_ref() != Some(&lock) {
-        npm(work, &["ci", "--omit=optional", "--no-audit", "--no-fund"])
-            .or_else(|_| npm(work, &["ci", "--no-audit", "--no-fund"]))?;
+        npm(work, &["ci", "--no-audit", "--no-fund"])?;
         fs::write(&installed, &lock).map_err(text)?;
     }
     npm(work, &["run", "build"])?;

@@ -1,0 +1,128 @@
+//! Invariants of ARCHITECTURE.md that can be read off the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::run::{root, say};
+
+/// Who may name whom. A crate that is not listed may use none of ours.
+const MAY_USE: [(&str, &[&str]); 8] = [
+    ("crates/gristmill-proto", &[]),
+    ("crates/gristmill-data", &["gristmill-proto"]),
+    ("crates/gristmill-scheduler", &["gristmill-proto", "gristmill-data"]),
+    ("crates/gristmill-worker", &["gristmill-proto", "gristmill-data"]),
+    ("crates/gristmill-chain", &[]),
+    (
+        "crates/gristmill",
+        &["gristmill-proto", "gristmill-data", "gristmill-scheduler", "gristmill-worker", "gristmill-chain", "vanity"],
+    ),
+    ("apps/vanity", &[]),
+    ("xtask", &[]),
+];
+
+/// Pure code: time and random numbers come in as arguments, nothing goes out but return values.
+const PURE: [&str; 4] = [
+    "crates/gristmill-proto/src",
+    "crates/gristmill-scheduler/src/core.rs",
+    "crates/gristmill-scheduler/src/core",
+    "crates/gristmill/src/oracle/ledger.rs",
+];
+const IMPURE: [&str; 10] = [
+    "std::fs", "std::net", "std::process", "std::thread", "std::env", "SystemTime", "Instant", "tokio::", "getrandom",
+    "rusqlite",
+];
+
+/// Only the oracle and what composes roles may know both sides.
+const BOTH_SIDES: [&str; 4] = ["oracle.rs", "oracle/", "demo.rs", "cli/"];
+
+pub(crate) fn check() -> Result<()> {
+    let mut problems = Vec::new();
+    dependencies(&mut problems)?;
+    purity(&mut problems)?;
+    chain_and_grid(&mut problems)?;
+    words(&mut problems)?;
+    if !problems.is_empty() {
+        bail!("tidy:\n  {}", problems.join("\n  "));
+    }
+    say("tidy: dependency direction, pure cores, chain and grid apart, no unfinished marks");
+    Ok(())
+}
+
+fn dependencies(problems: &mut Vec<String>) -> Result<()> {
+    let ours: Vec<&str> = MAY_USE.iter().filter_map(|(dir, _)| dir.rsplit('/').next()).collect();
+    for (dir, allowed) in MAY_USE {
+        let manifest = fs::read_to_string(root().join(dir).join("Cargo.toml"))?;
+        let used = manifest.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+        for name in used.filter(|name| ours.contains(name)) {
+            if !allowed.contains(&name) && !dir.ends_with(name) {
+                problems.push(format!("{dir} must not use {name}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn purity(problems: &mut Vec<String>) -> Result<()> {
+    for pure in PURE {
+        for (file, text) in sources(&root().join(pure))? {
+            for (number, line) in code_lines(&text) {
+                for word in IMPURE.iter().filter(|word| line.contains(**word)) {
+                    problems.push(format!("{}:{number}: `{word}` in pure code", file.display()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn chain_and_grid(problems: &mut Vec<String>) -> Result<()> {
+    let sources_dir = root().join("crates/gristmill/src");
+    for (file, text) in sources(&sources_dir)? {
+        let inside = file.strip_prefix(&sources_dir)?.display().to_string();
+        let both = text.contains("gristmill_chain") && text.contains("gristmill_proto::job::JobSpec");
+        if both && !BOTH_SIDES.iter().any(|allowed| inside.starts_with(allowed)) {
+            problems.push(format!("{inside} knows both chain and grid: only the oracle may"));
+        }
+    }
+    Ok(())
+}
+
+fn words(problems: &mut Vec<String>) -> Result<()> {
+    let marks = ["todo", "unimplemented"].map(|word| format!("{word}!("));
+    let marks = [marks[0].clone(), marks[1].clone(), ["FIX", "ME"].concat()];
+    for dir in ["crates", "apps", "xtask"] {
+        for (file, text) in sources(&root().join(dir))? {
+            for (number, line) in text.lines().enumerate() {
+                if let Some(mark) = marks.iter().find(|mark| line.contains(*mark)) {
+                    problems.push(format!("{}:{}: `{mark}`", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lines up to the tests, without comments.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        .enumerate()
+        .map(|(number, line)| (number + 1, line.split("//").next().unwrap_or_default()))
+}
+
+/// Rust files at or below a path.
+fn sources(path: &Path) -> Result<Vec<(PathBuf, String)>> {
+    if path.is_file() {
+        return Ok(vec![(path.to_owned(), fs::read_to_string(path)?)]);
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        if path.is_dir() || path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(sources(&path)?);
+        }
+    }
+    Ok(found)
+}
