@@ -35,7 +35,7 @@ export function explain(error: unknown, what: string): Problem {
   const revert = revertOf(error);
   if (revert) return new Problem(what, ...inWords(revert));
   const text = textOf(error);
-  if (/insufficient funds/i.test(text)) {
+  if (/insufficient funds|exceeds the balance of the account/i.test(text)) {
     return new Problem(
       what,
       "The account has too little ether for the network fee.",

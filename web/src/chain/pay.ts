@@ -12,6 +12,7 @@ import { privateKeyToAccount } from "viem/accounts";
 import {
   estimateContractGas,
   estimateFeesPerGas,
+  getGasPrice,
   readContract,
   sendTransaction,
   simulateContract,
@@ -37,11 +38,15 @@ export async function sendOrder(node: Node, info: ChainInfo, wallet: Wallet, par
     args: [info.shop, price, data],
   } as const;
   await simulateContract(node, { ...call, account: wallet.address });
-  const [gas, fees] = await Promise.all([
+  const [gas, gasPrice] = await Promise.all([
     estimateContractGas(node, { ...call, account: wallet.address }),
-    estimateFeesPerGas(node),
+    // Chains without a base fee have only the one price.
+    estimateFeesPerGas(node).then(
+      ({ maxFeePerGas }) => maxFeePerGas,
+      () => getGasPrice(node),
+    ),
   ]);
-  const fee = gas * fees.maxFeePerGas;
+  const fee = gas * gasPrice;
   if (balances.ether < fee) throw tooLittleEther(balances.ether, fee, info.dev);
   return writeContract(wallet.signer, call);
 }
