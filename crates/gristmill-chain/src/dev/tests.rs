@@ -7,7 +7,7 @@ mod reorg;
 mod waiting;
 
 use alloy::{
-    consensus::{SignableTransaction, TxEip1559, TxEnvelope, TxReceipt as _, transaction::SignerRecoverable as _},
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::SignerRecoverable as _},
     network::TxSignerSync,
     primitives::{Address, B256, Bytes, TxKind, U256, bytes},
     signers::local::PrivateKeySigner,
