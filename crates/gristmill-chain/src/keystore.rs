@@ -18,19 +18,20 @@
 
 use std::{
     fs, io,
-    io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use alloy::{
-    primitives::{hex, keccak256},
+    primitives::hex,
     signers::{
-        k256::elliptic_curve::rand_core::OsRng,
+        k256::elliptic_curve::rand_core::{OsRng, RngCore},
         local::{LocalSignerError, PrivateKeySigner},
     },
 };
 use zeroize::Zeroizing;
+
+use crate::dev;
 
 /// A keystore file is about 500 bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
@@ -67,6 +68,8 @@ pub enum KeystoreError {
          hint: make a keystore file"
     )]
     NotTheDevChain(u64),
+    #[error("the embedded chain has no account {0} with a known key")]
+    NoDevAccount(usize),
 }
 
 impl KeystoreError {
@@ -176,42 +179,13 @@ pub fn load(path: &Path, password: &Password) -> Result<PrivateKeySigner, Keysto
     })
 }
 
-/// A key that everyone can compute, for the embedded chain only: its money is worth nothing, and a demonstration should not
-/// ask for a password. `name` tells roles apart ("pool", "requester").
-pub fn dev_key(name: &str, chain_id: u64, dev_chain_id: u64) -> Result<PrivateKeySigner, KeystoreError> {
-    if chain_id != dev_chain_id {
+/// A key that everyone knows, of one of the accounts that have money on the embedded chain; for that chain only, where money
+/// is worth nothing and a demonstration should not ask for a password.
+pub fn dev_key(index: usize, chain_id: u64) -> Result<PrivateKeySigner, KeystoreError> {
+    if chain_id != dev::CHAIN_ID {
         return Err(KeystoreError::NotTheDevChain(chain_id));
     }
-    let secret = keccak256(format!("gristmill development key: {name}"));
-    Ok(PrivateKeySigner::from_bytes(&secret).expect("a hash is below the group order but for 1 in 2^127"))
-}
-
-/// A random plain key in a file of mode 0600, made on first use; for the embedded chain only.
-pub fn dev_key_file(path: &Path, chain_id: u64, dev_chain_id: u64) -> Result<PrivateKeySigner, KeystoreError> {
-    if chain_id != dev_chain_id {
-        return Err(KeystoreError::NotTheDevChain(chain_id));
-    }
-    match read_private(path) {
-        Ok(text) => text.trim().parse().map_err(|_| KeystoreError::NotAKeystore(path.to_owned())),
-        Err(error) if error.is_missing() => {
-            let key = PrivateKeySigner::random_with(&mut OsRng);
-            let secret = Zeroizing::new(hex::encode(key.to_bytes()));
-            write_private(path, &secret)?;
-            Ok(key)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn write_private(path: &Path, text: &str) -> Result<(), KeystoreError> {
-    let scratch = parent_of(path).join(format!(".key-{}", hex::encode(fresh_bytes())));
-    let result = write_new(&scratch, text).map_err(failed("write", &scratch)).and_then(|()| publish(&scratch, path));
-    let _ = fs::remove_file(&scratch);
-    result
-}
-
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    dev::accounts().into_iter().nth(index).ok_or(KeystoreError::NoDevAccount(index))
 }
 
 fn read_private(path: &Path) -> Result<Zeroizing<String>, KeystoreError> {
@@ -232,7 +206,6 @@ fn parent_of(path: &Path) -> &Path {
 
 fn fresh_bytes() -> [u8; 8] {
     let mut bytes = [0; 8];
-    use alloy::signers::k256::elliptic_curve::rand_core::RngCore;
     OsRng.fill_bytes(&mut bytes);
     bytes
 }
@@ -244,7 +217,13 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Keysto
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+
     use super::*;
+
+    fn write_private(path: &Path, text: &str) -> io::Result<()> {
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    }
 
     #[test]
     fn a_key_survives_the_round_trip_in_a_file_of_its_owner_only() {
@@ -284,15 +263,10 @@ mod tests {
     }
 
     #[test]
-    fn plain_keys_are_for_the_development_chain() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pool");
-        let key = dev_key_file(&path, 5, 5).unwrap();
-        assert_eq!(dev_key_file(&path, 5, 5).unwrap(), key);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(dev_key_file(&path, 1, 5), Err(KeystoreError::NotTheDevChain(1))));
-        assert_ne!(dev_key("pool", 5, 5).unwrap(), dev_key("requester", 5, 5).unwrap());
-        assert!(matches!(dev_key("pool", 1, 5), Err(KeystoreError::NotTheDevChain(1))));
+    fn known_keys_are_for_the_development_chain() {
+        assert_eq!(dev_key(3, dev::CHAIN_ID).unwrap(), dev::accounts()[3]);
+        assert!(matches!(dev_key(3, 1), Err(KeystoreError::NotTheDevChain(1))));
+        assert!(matches!(dev_key(10_000, dev::CHAIN_ID), Err(KeystoreError::NoDevAccount(10_000))));
     }
 
     #[test]

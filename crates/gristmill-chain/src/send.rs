@@ -52,8 +52,10 @@
 
 pub mod entry;
 pub mod fees;
+mod journal;
 pub mod outbox;
 pub mod plan;
+mod refusal;
 mod revert;
 mod sender;
 mod transaction;

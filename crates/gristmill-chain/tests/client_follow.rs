@@ -376,7 +376,7 @@ fn lag_behind(proxy: &Proxy, lag: u64) {
     let mut turn = 0_u64;
     proxy.judge(move |method, params| {
         turn += 1;
-        let behind = turn % 2 == 0 && method != "eth_blockNumber";
+        let behind = turn.is_multiple_of(2) && method != "eth_blockNumber";
         let height = seen.load(Ordering::SeqCst).saturating_sub(lag);
         match (behind, method) {
             (true, "eth_getBlockByNumber") if params[0] == "latest" => {
@@ -394,7 +394,9 @@ fn lag_behind(proxy: &Proxy, lag: u64) {
                 filter["toBlock"] = json!(format!("{to:#x}"));
                 Verdict::ForwardAs(json!([filter]))
             }
-            (true, "eth_getLogs" | "eth_getBlockByHash") if turn % 4 == 0 => Verdict::Refuse(-32000, "unknown block"),
+            (true, "eth_getLogs" | "eth_getBlockByHash") if turn.is_multiple_of(4) => {
+                Verdict::Refuse(-32000, "unknown block")
+            }
             _ => Verdict::Forward,
         }
     });

@@ -217,69 +217,74 @@ async fn actions_are_done_once_on_anvil() {
 
 /// Between two journal writes there is always a call to the node, so dying at each call, before the node hears it and after,
 /// is dying at each step.
-#[tokio::test]
-async fn a_sender_killed_at_any_call_finishes_after_a_restart_and_doubles_nothing() {
+async fn killed_at_any_call(node_hears_it: bool) {
     let node = Node::start(Kind::Embedded).await;
     let mut desk = Desk::new(&node, config()).await;
     let mut word = 0;
-    let mut kills = 0;
-    for node_hears_it in [false, true] {
-        for fatal in 1.. {
-            let proxy = Proxy::before(&node.url).await;
-            let calls = Arc::new(AtomicU64::new(0));
-            let counter = Arc::clone(&calls);
-            proxy.judge(move |_, _| match counter.fetch_add(1, Ordering::SeqCst) + 1 {
-                call if call < fatal => Verdict::Forward,
-                call if call == fatal && node_hears_it => Verdict::ForwardThenHang,
-                _ => Verdict::Hang,
-            });
-            let wanted = [word + 1, word + 2];
-            word += 2;
-            wanted.iter().for_each(|word| desk.say(*word));
-            let keys = wanted.map(|word| format!("say {word}"));
-            let rpc = Rpc::connect(&proxy.url).unwrap();
-            let sender = tokio::select! {
-                sender = desk.open(rpc) => sender.unwrap(),
-                () = until(&calls, fatal) => { kills += 1; finish(&desk, &node, &keys).await; continue }
-            };
+    for fatal in 1.. {
+        let proxy = Proxy::before(&node.url).await;
+        let calls = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&calls);
+        proxy.judge(move |_, _| match counter.fetch_add(1, Ordering::SeqCst) + 1 {
+            call if call < fatal => Verdict::Forward,
+            call if call == fatal && node_hears_it => Verdict::ForwardThenHang,
+            _ => Verdict::Hang,
+        });
+        let keys = [word + 1, word + 2].map(|word| format!("say {word}"));
+        desk.say(word + 1);
+        desk.say(word + 2);
+        word += 2;
+        let life = async {
+            let sender = desk.open(Rpc::connect(&proxy.url).unwrap()).await.unwrap();
             let shutdown = CancellationToken::new();
-            let task = tokio::spawn(sender.run(shutdown.clone()));
-            let done = || async { keys.iter().all(|key| desk.statuses(key) == [Confirmed]) };
-            let died = tokio::select! {
-                () = until(&calls, fatal) => true,
-                () = eventually("both are done", done) => false,
-            };
-            // Give the last forwarded call time to reach the node.
-            if died && node_hears_it {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            task.abort();
-            let _ = task.await;
-            finish(&desk, &node, &keys).await;
-            if !died {
-                break;
-            }
-            kills += 1;
+            let task = AbortOnDrop(tokio::spawn(sender.run(shutdown)));
+            eventually("both are done", || async { keys.iter().all(|key| desk.statuses(key) == [Confirmed]) }).await;
+            drop(task);
+        };
+        let died = tokio::select! {
+            () = until(&calls, fatal) => true,
+            () = life => false,
+        };
+        // The last forwarded call may still be on its way to the node.
+        proxy.settle().await;
+        let running = desk.run(node.rpc.clone()).await;
+        for key in &keys {
+            desk.until(key, &[Confirmed]).await;
+        }
+        running.kill().await;
+        if !died {
+            assert!(fatal > 15, "only {fatal} calls in a whole life");
+            break;
         }
     }
-    assert!(kills > 30, "only {kills} places to die");
     let words: Vec<_> = desk.once.words(&node.rpc).await.iter().map(|said| said.word).collect();
     assert_eq!(words.len() as u64, word, "each word once");
     assert_eq!(node.rpc.nonce(desk.key.address()).await.unwrap(), word, "and no transaction in vain");
+}
+
+/// A task that does not outlive the future it was started in.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_sender_killed_before_any_call_doubles_nothing_and_loses_nothing() {
+    killed_at_any_call(false).await;
+}
+
+#[tokio::test]
+async fn a_sender_killed_after_any_call_doubles_nothing_and_loses_nothing() {
+    killed_at_any_call(true).await;
 }
 
 async fn until(calls: &AtomicU64, fatal: u64) {
     while calls.load(Ordering::SeqCst) < fatal {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-async fn finish(desk: &Desk, node: &Node, keys: &[String]) {
-    let running = desk.run(node.rpc.clone()).await;
-    for key in keys {
-        desk.until(key, &[Confirmed]).await;
-    }
-    running.kill().await;
 }
 
 async fn a_stuck_transaction_is_replaced(kind: Kind) {
@@ -589,6 +594,50 @@ async fn an_empty_account_is_told_and_goes_on_when_it_has_money() {
     desk.until("say 1", &[Confirmed]).await;
     desk.until("say 2", &[Confirmed]).await;
     eventually("it waits no more", || async { status.borrow().hold.is_none() }).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_paid_leaves_no_hole_in_the_nonces() {
+    let node = Node::start(Kind::Embedded).await;
+    let mut desk = Desk::new(&node, config()).await;
+    desk.key = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x43)).unwrap();
+    let ether = U256::from(10).pow(U256::from(18));
+    node.set_balance(desk.key.address(), ether).await;
+    let dear = Action::call("dear", Address::repeat_byte(9), Bytes::new()).value(ether * U256::from(2));
+    desk.enqueue(&dear);
+    desk.say(1);
+    let running = desk.run(node.rpc.clone()).await;
+    let status = running.handle.status();
+    eventually("it says what it needs", || async { matches!(status.borrow().hold, Some(Hold::Funds { .. })) }).await;
+    assert!(desk.attempts("say 1").is_empty(), "its nonce would wait for one that nobody has");
+    node.set_balance(desk.key.address(), ether * U256::from(3)).await;
+    desk.until("dear", &[Confirmed]).await;
+    desk.until("say 1", &[Confirmed]).await;
+    assert_eq!(node.rpc.nonce(desk.key.address()).await.unwrap(), 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn those_that_wait_for_a_block_starve_nobody() {
+    let node = Node::start(Kind::Embedded).await;
+    let mut desk = Desk::new(&node, config()).await;
+    let head = node.rpc.head().await.unwrap().number;
+    let transaction = desk.database.transaction().unwrap();
+    for number in 0..300 {
+        let action = Action::call(format!("later {number}"), desk.once.0, Once::calldata(1_000 + number));
+        outbox::enqueue(&transaction, &action.not_before_block(head + 1_000)).unwrap();
+    }
+    transaction.commit().unwrap();
+    let soon = Action::call("soon", desk.once.0, Once::calldata(1)).not_before_block(head + 1);
+    desk.enqueue(&soon);
+    desk.say(2);
+    let running = desk.run(node.rpc.clone()).await;
+    desk.until("say 2", &[Confirmed]).await;
+    node.mine(1).await;
+    desk.until("soon", &[Confirmed]).await;
+    let status = running.handle.status();
+    eventually("the others are counted", || async { status.borrow().queued == 300 }).await;
     running.stop().await;
 }
 

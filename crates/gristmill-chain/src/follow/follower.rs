@@ -62,7 +62,7 @@ pub struct Follower {
     /// Headers of the walk under way, by hash. Where every other answer is "unknown block", a walk that began again each
     /// time would never arrive.
     walked: HashMap<B256, Header>,
-    head: u64,
+    head: Option<u64>,
     finalized: Option<u64>,
     window: Window,
     batches: Batches,
@@ -82,7 +82,7 @@ impl Follower {
             backoff: Backoff::new(config.backoff),
             pending: VecDeque::new(),
             walked: HashMap::new(),
-            head: 0,
+            head: None,
             finalized: None,
             batches: Batches::Untried,
             behind_since: None,
@@ -127,7 +127,7 @@ impl Follower {
     fn publish(&self, trouble: Option<&RpcError>) {
         self.status.send_if_modified(|status| {
             let mut now = FollowStatus {
-                head: (self.head > 0).then_some(self.head).or(status.head),
+                head: self.head,
                 finalized: self.finalized,
                 cursor: self.history.cursor(),
                 outage: status.outage.clone(),
@@ -160,13 +160,14 @@ impl Follower {
             return Ok(Some(self.advance(&block, logs)));
         }
         let head = self.rpc.head().await?;
-        self.note_head(&head).await;
+        self.note_finalized(&head).await;
         let Some(cursor) = self.history.cursor() else {
             return self.anchor(&head).await;
         };
         if self.is_behind(&head, cursor) {
             return Ok(None);
         }
+        self.head = Some(head.number);
         if head.hash == cursor.hash {
             return Ok(None);
         }
@@ -176,15 +177,14 @@ impl Follower {
         self.walk(head, cursor).await
     }
 
-    async fn note_head(&mut self, head: &Header) {
-        if head.number == self.head && self.finalized.is_some() {
+    async fn note_finalized(&mut self, head: &Header) {
+        if self.head == Some(head.number) {
             return;
         }
         // Chains without finality refuse the tag; they are asked again with each new head, which costs them little.
         if let Ok(Some(finalized)) = self.rpc.tagged(BlockNumberOrTag::Finalized).await {
             self.finalized = self.finalized.max(Some(finalized.number));
         }
-        self.head = head.number;
     }
 
     /// The block below the first one wanted: a known block to rewind to if the first blocks are reorganised.
@@ -267,10 +267,11 @@ impl Follower {
                 Ok((below, logs, last)) => {
                     if below.hash != cursor.hash {
                         let ancestor = self.ancestor_by_number(head.number).await?;
-                        if ancestor != cursor {
-                            return Ok(self.rewind(ancestor));
+                        if ancestor == cursor {
+                            let what = format!("block {}, which another node has", cursor.number);
+                            return Err(RpcError::Behind { method: "eth_getBlockByNumber", what }.into());
                         }
-                        continue;
+                        return Ok(self.rewind(ancestor));
                     }
                     check_logs(&logs, cursor.number + 1, to)?;
                     self.window.worked();
@@ -334,12 +335,14 @@ impl Follower {
         Ok(logs)
     }
 
-    fn advance(&mut self, to: &Header, logs: Vec<Log>) -> Step {
+    fn advance(&mut self, to: &Header, mut logs: Vec<Log>) -> Step {
         let block = reference(to);
+        let head = self.head.map_or(block.number, |head| head.max(block.number));
+        logs.sort_by_key(|log| (log.block_number, log.log_index));
         self.history.advance(block);
-        self.head = self.head.max(block.number);
+        self.head = Some(head);
         self.publish(None);
-        Step::Advance(Advance { to: block, timestamp: to.timestamp, logs, head: self.head, finalized: self.finalized })
+        Step::Advance(Advance { to: block, timestamp: to.timestamp, logs, head, finalized: self.finalized })
     }
 
     fn rewind(&mut self, to: BlockRef) -> Step {

@@ -1,5 +1,8 @@
 //! The outbox's tables, in a database that belongs to the caller.
 //!
+//! The sender writes through a connection of its own. So the caller's transactions should be `Immediate`: a deferred one
+//! that reads before it writes fails in WAL mode if the sender has committed in between.
+//!
 //! `outbox_action` has a row per action, `outbox_attempt` one per signed transaction, and `outbox_outcome` one per piece of
 //! news for the caller, in order. Whoever enqueues does it inside its own transaction; only the sender changes rows.
 
@@ -135,19 +138,10 @@ pub(super) fn enqueue_filler(
 }
 
 fn insert(connection: &Connection, action: &Action) -> Result<bool, OutboxError> {
-    let there: Option<(Vec<u8>, Vec<u8>)> = connection
-        .query_row("SELECT to_account, calldata FROM outbox_action WHERE key = ?1", [&action.key], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    if let Some((to, calldata)) = there {
-        let same = to == action.to.as_slice() && calldata == action.calldata.as_ref();
-        let other = || OutboxError::KeyReused { key: action.key.clone(), to: Address::from_slice(&to) };
-        return if same { Ok(false) } else { Err(other()) };
-    }
-    connection.execute(
+    // Writing first takes the write lock at once: a transaction that has read before it may find itself overtaken.
+    let inserted = connection.execute(
         "INSERT INTO outbox_action (key, to_account, calldata, value_wei, gas_limit, not_before_ms, not_before_block)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (key) DO NOTHING",
         params![
             action.key,
             action.to.as_slice(),
@@ -158,7 +152,14 @@ fn insert(connection: &Connection, action: &Action) -> Result<bool, OutboxError>
             signed(action.not_before_block),
         ],
     )?;
-    Ok(true)
+    if inserted > 0 {
+        return Ok(true);
+    }
+    let there = by_key(connection, &action.key)?.ok_or_else(|| OutboxError::UnknownKey(action.key.clone()))?.action;
+    if (there.to, &there.calldata, there.value) == (action.to, &action.calldata, action.value) {
+        return Ok(false);
+    }
+    Err(OutboxError::KeyReused { key: action.key.clone(), to: there.to })
 }
 
 /// Puts a refused or failed action back into the queue, for instance because its order is on the chain again.
@@ -288,15 +289,29 @@ const COLUMNS: &str = "id, key, to_account, calldata, value_wei, gas_limit, not_
                        passed_head, passed_at_ms, transaction_hash, block_number, block_hash, succeeded, gas_used, gas_price_wei";
 
 /// Rows that something can still happen to, oldest first: all that are signed, and the first of those that wait.
-pub(super) fn live(connection: &Connection) -> Result<Vec<Entry>, OutboxError> {
+///
+/// `head` is the newest block known. Of those that wait for a later one, the next is read too: somebody has to look.
+pub(super) fn live(connection: &Connection, now_ms: u64, head: u64) -> Result<Vec<Entry>, OutboxError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox_action WHERE state IN ('pending', 'mined', 'settled')
-         UNION ALL
-         SELECT * FROM (SELECT {COLUMNS} FROM outbox_action WHERE state = 'queued' ORDER BY id LIMIT {QUEUED_READ_MAX})
+         UNION
+         SELECT * FROM (SELECT {COLUMNS} FROM outbox_action
+             WHERE state = 'queued' AND not_before_ms <= ?1 AND not_before_block <= ?2 ORDER BY id LIMIT {QUEUED_READ_MAX})
+         UNION
+         SELECT * FROM (SELECT {COLUMNS} FROM outbox_action
+             WHERE state = 'queued' AND not_before_ms <= ?1 ORDER BY not_before_block LIMIT 1)
          ORDER BY id"
     ))?;
-    let entries: Vec<Entry> = statement.query_map([], read_entry)?.collect::<Result<_, _>>()?;
+    let rows = statement.query_map([signed(now_ms), signed(head)], read_entry)?;
+    let entries: Vec<Entry> = rows.collect::<Result<_, _>>()?;
     entries.into_iter().map(|entry| with_attempts(connection, entry)).collect()
+}
+
+/// Actions that wait, those included that are not read in a round.
+pub(super) fn queued(connection: &Connection) -> Result<usize, OutboxError> {
+    let count: i64 =
+        connection.query_row("SELECT count(*) FROM outbox_action WHERE state = 'queued'", [], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Applies a change to the entry and its rows, with the news of it.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,6 +11,7 @@ use alloy::{
     rpc::types::{Header, TransactionReceipt},
     signers::{Error as SignerError, local::PrivateKeySigner},
 };
+use futures_util::{StreamExt, TryStreamExt, stream};
 use rusqlite::Connection;
 use tokio::{
     sync::{Notify, watch},
@@ -20,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     SendConfig,
-    entry::{Action, Attempt, Change, Entry, Inclusion},
+    entry::{Action, Attempt, Change, Entry, Inclusion, State},
     fees::Fees,
+    journal::Journal,
     outbox::{self, OutboxError},
-    plan::{self, Facts, Head, Hold, Step},
+    plan::{self, Facts, Head, Hold, Plan, Step},
+    refusal::Refusal,
     revert::Revert,
     transaction::{self, Envelope},
 };
@@ -115,6 +118,9 @@ const SIMULATIONS_MAX: u32 = 8;
 /// First delay of an action that cannot be simulated; doubled each time.
 const POSTPONE_MS: u64 = 1_000;
 
+/// Receipts asked for at the same time. Public endpoints count requests per second.
+const RECEIPTS_AT_ONCE: usize = 8;
+
 /// What may be forgotten in a crash.
 #[derive(Debug, Default)]
 struct Memory {
@@ -139,8 +145,10 @@ struct Postponed {
 
 /// What came of a step.
 enum Taken {
-    Done,
-    /// What follows was planned on the assumption that this would work.
+    /// So much more of the balance is spoken for.
+    Done {
+        committed_wei: U256,
+    },
     Otherwise,
     Held(Hold),
 }
@@ -240,39 +248,70 @@ impl Sender {
 
     /// Asks everything once and does all that follows from it.
     async fn round(&mut self) -> Result<(), Trouble> {
-        let mut entries = self.journal.with(|connection| outbox::live(connection)).await?;
+        let head = self.memory.head;
+        let read = move |connection: &mut Connection| {
+            Ok((outbox::live(connection, now_ms(), head)?, outbox::queued(connection)?))
+        };
+        let (mut entries, queued) = self.journal.with(read).await?;
         if entries.is_empty() {
-            self.show(&entries, None, None);
+            self.show(&entries, queued, None, None);
             return Ok(());
         }
         let Some(facts) = self.gather(&entries).await? else {
             return Ok(());
         };
-        loop {
+        let plan = loop {
             let plan = plan::plan(&entries, &facts, &self.config, now_ms());
-            let is_bookkeeping = plan.is_bookkeeping();
-            let mut hold = plan.hold;
-            for step in plan.steps {
-                match self.take(step, &mut entries, &facts).await? {
-                    Taken::Done => {}
-                    Taken::Otherwise => {
-                        self.wake.notify_one();
-                        break;
-                    }
-                    Taken::Held(held) => hold = Some(held),
-                }
+            if !plan.is_bookkeeping() {
+                break plan;
             }
-            if !is_bookkeeping {
-                let head = BlockRef { number: facts.head.number, hash: facts.head.hash };
-                self.memory.settled_at = plan::is_conclusive(&entries, &facts).then_some(head);
-                self.show(&entries, Some(facts.balance), hold);
-                return Ok(());
-            }
-        }
+            self.keep_books(plan.steps, &mut entries).await?;
+        };
+        let hold = self.carry_out(plan, &mut entries, &facts).await?;
+        let head = BlockRef { number: facts.head.number, hash: facts.head.hash };
+        self.memory.settled_at = plan::is_conclusive(&entries, &facts).then_some(head);
+        self.show(&entries, queued, Some(facts.balance), hold);
+        Ok(())
     }
 
-    fn show(&self, entries: &[Entry], balance_wei: Option<U256>, hold: Option<Hold>) {
-        use super::entry::State;
+    /// Writes down what has happened, all in one commit.
+    async fn keep_books(&self, steps: Vec<Step>, entries: &mut [Entry]) -> Result<(), Trouble> {
+        let mut changes = Vec::with_capacity(steps.len());
+        for step in steps {
+            match step {
+                Step::Record { id, change } => changes.push((entry_of(entries, id).clone(), change)),
+                Step::Settle { id, inclusion } => {
+                    let entry = entry_of(entries, id).clone();
+                    let revert = if inclusion.succeeded { None } else { Some(self.explain(&entry, inclusion).await) };
+                    changes.push((entry, Change::Settled { inclusion, revert }));
+                }
+                other => unreachable!("{other:?} is not bookkeeping"),
+            }
+        }
+        for entry in self.record(changes).await? {
+            let place = entry_of(entries, entry.id);
+            *place = entry;
+        }
+        Ok(())
+    }
+
+    /// Does what is planned, up to the first step that comes out otherwise: those behind it were numbered as if it had not.
+    async fn carry_out(&mut self, plan: Plan, entries: &mut [Entry], facts: &Facts) -> Result<Option<Hold>, Trouble> {
+        let mut spent_wei = U256::ZERO;
+        for step in plan.steps {
+            match self.take(step, entries, facts, spent_wei).await? {
+                Taken::Done { committed_wei } => spent_wei += committed_wei,
+                Taken::Held(hold) => return Ok(Some(hold)),
+                Taken::Otherwise => {
+                    self.wake.notify_one();
+                    break;
+                }
+            }
+        }
+        Ok(plan.hold)
+    }
+
+    fn show(&self, entries: &[Entry], queued: usize, balance_wei: Option<U256>, hold: Option<Hold>) {
         let count = |wanted: fn(&State) -> bool| entries.iter().filter(|entry| wanted(&entry.state)).count();
         if let Some(hold) = &hold
             && self.status.borrow().hold.as_ref() != Some(hold)
@@ -281,7 +320,7 @@ impl Sender {
         }
         self.status.send_if_modified(|status| {
             let now = SenderStatus {
-                queued: count(|state| matches!(state, State::Queued)),
+                queued,
                 pending: count(|state| matches!(state, State::Pending { .. })),
                 mined: count(|state| matches!(state, State::Mined { .. })),
                 balance_wei: balance_wei.or(status.balance_wei),
@@ -308,10 +347,15 @@ impl Sender {
         let nonce = self.rpc.nonce(account).await?;
         let balance = self.rpc.balance(account).await?;
         let tip_wei = self.tip().await?;
-        let mut receipts = BTreeMap::new();
-        for transaction in plan::transactions_to_ask_for(entries, grown, head.number, &self.config) {
-            receipts.insert(transaction, self.rpc.receipt(transaction).await?.as_ref().and_then(inclusion));
-        }
+        let wanted = plan::transactions_to_ask_for(entries, grown, head.number, &self.config);
+        let receipts: BTreeMap<_, _> = stream::iter(wanted)
+            .map(async |transaction| {
+                let receipt = self.rpc.receipt(transaction).await?;
+                Ok::<_, RpcError>((transaction, receipt.as_ref().and_then(inclusion)))
+            })
+            .buffered(RECEIPTS_AT_ONCE)
+            .try_collect()
+            .await?;
         let mut blocks = BTreeMap::new();
         for number in plan::blocks_to_ask_for(entries, &receipts) {
             if let Some(block) = self.rpc.block(number).await? {
@@ -374,27 +418,28 @@ impl Sender {
         }
     }
 
-    async fn take(&mut self, step: Step, entries: &mut [Entry], facts: &Facts) -> Result<Taken, Trouble> {
+    async fn take(
+        &mut self,
+        step: Step,
+        entries: &mut [Entry],
+        facts: &Facts,
+        spent_wei: U256,
+    ) -> Result<Taken, Trouble> {
         match step {
-            Step::Record { id, change } => self.record(entry_of(entries, id), change).await?,
-            Step::Settle { id, inclusion } => {
-                let entry = entry_of(entries, id);
-                let revert = if inclusion.succeeded { None } else { self.explain(entry, inclusion).await? };
-                self.record(entry, Change::Settled { inclusion, revert }).await?;
-            }
             Step::Send { id, transaction } => {
                 let entry = entry_of(entries, id);
                 let attempt = entry.attempts.iter().find(|attempt| attempt.hash == transaction);
                 let attempt = attempt.expect("planned from this entry").clone();
                 self.send(&entry.action.key, &attempt).await?;
+                Ok(Taken::Done { committed_wei: U256::ZERO })
             }
             Step::Bump { id, nonce, fees, gas_limit } => {
-                let entry = entry_of(entries, id);
-                self.sign_and_send(entry, nonce, fees, gas_limit).await?;
+                self.sign_and_send(entry_of(entries, id), nonce, fees, gas_limit).await
             }
             Step::Start { id, nonce, fees, spendable_wei } => {
+                let spendable_wei = spendable_wei.saturating_sub(spent_wei);
                 let purse = Purse { account: facts.account, spendable_wei, block_gas: facts.head.gas_limit };
-                return self.start(entry_of(entries, id), nonce, fees, purse).await;
+                self.start(entry_of(entries, id), nonce, fees, purse).await
             }
             Step::Fill { nonce } => {
                 let account = facts.account;
@@ -402,10 +447,10 @@ impl Sender {
                 let fill =
                     move |connection: &mut Connection| outbox::enqueue_filler(connection, account, nonce, now_ms());
                 self.journal.with(fill).await?;
-                return Ok(Taken::Otherwise);
+                Ok(Taken::Otherwise)
             }
+            Step::Record { .. } | Step::Settle { .. } => unreachable!("a plan is bookkeeping or has none"),
         }
-        Ok(Taken::Done)
     }
 
     async fn start(&mut self, entry: &mut Entry, nonce: u64, fees: Fees, purse: Purse) -> Result<Taken, Trouble> {
@@ -425,14 +470,13 @@ impl Sender {
         if let Some(hold) = purse.lacks(fees.cost_max(gas_limit) + entry.action.value) {
             return Ok(Taken::Held(hold));
         }
-        self.sign_and_send(entry, nonce, fees, gas_limit).await?;
-        Ok(Taken::Done)
+        self.sign_and_send(entry, nonce, fees, gas_limit).await
     }
 
     async fn refuse(&mut self, entry: &mut Entry, revert: Revert) -> Result<Taken, Trouble> {
         tracing::info!(key = entry.action.key, reason = revert.reason, "the chain would refuse this action");
         self.memory.postponed.remove(&entry.id);
-        self.record(entry, Change::Refused(revert)).await?;
+        self.record_one(entry, Change::Refused(revert)).await?;
         Ok(Taken::Otherwise)
     }
 
@@ -474,13 +518,14 @@ impl Sender {
         nonce: u64,
         fees: Fees,
         gas_limit: u64,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Taken, Trouble> {
+        let before_wei = entry.committed_wei();
         let envelope = Envelope { chain_id: self.chain_id, nonce, fees, gas_limit };
         let attempt = transaction::sign(&entry.action, envelope, &self.key, now_ms()).map_err(SendError::Sign)?;
         // Journal first: bytes that a node has seen and we have forgotten could be mined behind our back.
-        self.record(entry, Change::Signed(attempt.clone())).await?;
+        self.record_one(entry, Change::Signed(attempt.clone())).await?;
         self.send(&entry.action.key, &attempt).await?;
-        Ok(())
+        Ok(Taken::Done { committed_wei: entry.committed_wei().saturating_sub(before_wei) })
     }
 
     /// A refusal is not an error here: the same bytes are sent again, replaced or mined, as the next rounds find out.
@@ -508,44 +553,37 @@ impl Sender {
     }
 
     /// Runs a failed transaction again on the state before its block. Others of that block are not seen, so this can be
-    /// wrong; it is the best that works on every node.
-    async fn explain(&self, entry: &Entry, inclusion: Inclusion) -> Result<Option<Revert>, RpcError> {
-        let gas_limit = entry.attempts.iter().find(|attempt| attempt.hash == inclusion.transaction);
-        let gas_limit = gas_limit.map_or(0, |attempt| attempt.gas_limit);
+    /// wrong; it is the best that works on every node. It must not keep the failure itself from being told.
+    async fn explain(&self, entry: &Entry, inclusion: Inclusion) -> Revert {
+        let attempt = entry.attempts.iter().find(|attempt| attempt.hash == inclusion.transaction);
+        let gas_limit = attempt.expect("only our own transactions are looked for").gas_limit;
         if inclusion.gas_used == gas_limit {
-            return Ok(Some(Revert::without_data(format!("used all of its {gas_limit} gas"))));
+            return Revert::without_data(format!("used all of its {gas_limit} gas"));
         }
         let request = transaction::request(&entry.action, self.key.address()).gas_limit(gas_limit);
         match self.rpc.call_at(request, inclusion.block.number.saturating_sub(1)).await {
-            Ok(_) => Ok(Some(Revert::without_data("reverted, for a reason that is no longer to be seen"))),
-            Err(error) => match (error.revert(), &error) {
-                (Some(data), _) => Ok(Some(Revert::new(data, self.config.describe_revert))),
-                // The state of that block may be pruned.
-                (None, RpcError::Refused { message, .. }) => Ok(Some(Revert::without_data(message.clone()))),
-                _ => Err(error),
+            Ok(_) => Revert::without_data("reverted, because of another transaction before it in its block"),
+            Err(error) => match error.revert() {
+                Some(data) => Revert::new(data, self.config.describe_revert),
+                None => Revert::without_data(format!("reverted, and the reason is not to be had: {error}")),
             },
         }
     }
 
-    async fn record(&mut self, entry: &mut Entry, change: Change) -> Result<(), SendError> {
-        let mut copy = entry.clone();
-        let (copy, last) = self
-            .journal
-            .with(move |connection| {
-                let transaction = connection.transaction()?;
-                outbox::record(&transaction, &mut copy, &change)?;
-                let last = outbox::last_outcome(&transaction)?;
-                transaction.commit()?;
-                Ok((copy, last))
-            })
-            .await?;
-        *entry = copy;
+    async fn record_one(&self, entry: &mut Entry, change: Change) -> Result<(), SendError> {
+        let changed = self.record(vec![(entry.clone(), change)]).await?;
+        *entry = changed.into_iter().next().expect("one went in");
+        Ok(())
+    }
+
+    async fn record(&self, changes: Vec<(Entry, Change)>) -> Result<Vec<Entry>, SendError> {
+        let (entries, last) = self.journal.record(changes).await?;
         self.outcomes.send_if_modified(|known| {
             let news = *known != last;
             *known = last;
             news
         });
-        Ok(())
+        Ok(entries)
     }
 }
 
@@ -581,56 +619,4 @@ fn inclusion(receipt: &TransactionReceipt) -> Option<Inclusion> {
 fn now_ms() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What a node means when it does not take a transaction. Nodes agree on neither codes nor words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    Known,
-    NonceUsed,
-    Underpriced,
-    Other,
-}
-
-impl Refusal {
-    fn of(message: &str) -> Self {
-        let message = message.to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-        if says(&["already known", "known transaction", "already imported", "already exists", "alreadyknown"]) {
-            Self::Known
-        } else if says(&["nonce too low", "nonce is too low", "old nonce", "oldnonce", "nonce has already been used"]) {
-            Self::NonceUsed
-        } else if says(&["underpriced", "fee too low", "less than block base fee", "below base fee", "feetoolow"]) {
-            Self::Underpriced
-        } else {
-            Self::Other
-        }
-    }
-}
-
-/// The sender's connection. Commits wait for the disk, so they run beside the async threads.
-#[derive(Debug, Clone)]
-struct Journal {
-    connection: Arc<Mutex<Connection>>,
-}
-
-impl Journal {
-    fn open(connection: Connection) -> Result<Self, OutboxError> {
-        connection.busy_timeout(Duration::from_secs(30))?;
-        // NORMAL may lose the newest commits of a WAL database in a power cut, and with them bytes already sent.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
-    }
-
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, OutboxError> + Send + 'static,
-    ) -> Result<T, SendError> {
-        let connection = Arc::clone(&self.connection);
-        let done = tokio::task::spawn_blocking(move || {
-            let mut connection = connection.lock().expect("a panic while writing the outbox ends the sender");
-            work(&mut connection)
-        });
-        Ok(done.await.map_err(SendError::Journal)??)
-    }
 }

@@ -1,6 +1,9 @@
 //! An endpoint between client and node that refuses, hangs, dies, or knows less than it should.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use axum::{
     Router,
@@ -14,6 +17,8 @@ use gristmill_chain::rpc::Rpc;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use super::eventually;
 
 /// What is to become of one call.
 pub enum Verdict {
@@ -48,6 +53,7 @@ pub struct Proxy {
     client: reqwest::Client,
     rules: Arc<Mutex<Rules>>,
     down: CancellationToken,
+    forwarding: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -70,6 +76,7 @@ impl Proxy {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             rules: Arc::new(Mutex::new(rules)),
             down: CancellationToken::new(),
+            forwarding: Arc::default(),
         };
         let app = Router::new().route("/", post(answer)).with_state(proxy.clone());
         let down = proxy.down.clone();
@@ -110,6 +117,11 @@ impl Proxy {
         std::mem::take(&mut self.rules.lock().unwrap().calls)
     }
 
+    /// Waits until the node has answered everything that was forwarded to it.
+    pub async fn settle(&self) {
+        eventually("forwarded calls are answered", || async { self.forwarding.load(Ordering::SeqCst) == 0 }).await;
+    }
+
     async fn one(&self, call: Value) -> Result<Value, StatusCode> {
         let method = call["method"].as_str().unwrap_or_default().to_owned();
         let verdict = {
@@ -139,12 +151,16 @@ impl Proxy {
     }
 
     async fn forward(&self, method: &str, call: Value) -> Result<Value, StatusCode> {
-        let sent = self.client.post(&self.upstream).json(&call).send().await;
-        let answer: Value = match sent {
-            Ok(answer) => answer.json().await.map_err(|_| StatusCode::BAD_GATEWAY)?,
-            Err(_) => return Err(StatusCode::BAD_GATEWAY),
-        };
-        let mut answer = answer;
+        // In a task, because a client that hangs up must not take back what is on its way.
+        let request = self.client.post(&self.upstream).json(&call);
+        let forwarding = Arc::clone(&self.forwarding);
+        forwarding.fetch_add(1, Ordering::SeqCst);
+        let asked = tokio::spawn(async move {
+            let answer = async { request.send().await?.json::<Value>().await }.await;
+            forwarding.fetch_sub(1, Ordering::SeqCst);
+            answer
+        });
+        let mut answer = asked.await.expect("no panic").map_err(|_| StatusCode::BAD_GATEWAY)?;
         if let Some(result) = answer.get_mut("result") {
             let taken = result.take();
             *result = (self.rules.lock().unwrap().censor)(method, taken);
