@@ -5,6 +5,7 @@
 
 mod apps;
 mod attempts;
+pub mod doctor;
 pub mod process;
 mod role;
 pub mod sandbox;

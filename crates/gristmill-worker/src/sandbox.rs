@@ -24,7 +24,7 @@ use gristmill_proto::job::Limits;
 use nix::unistd::{Gid, Uid, geteuid};
 use serde::{Deserialize, Serialize};
 
-use self::cgroup::{Bounds, Cgroups, Group};
+use self::cgroup::{Bounds, Cgroups, Group, Version};
 pub use self::launcher::{LAUNCHER_ARGUMENT, launcher_main};
 use self::running::{Running, Streams};
 pub use self::wire::Part;
@@ -32,8 +32,8 @@ use self::wire::Spec;
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A binary that calls [`launcher_main`] when its first argument is [`LAUNCHER_ARGUMENT`]; usually the worker's
-    /// own.
+    /// A binary that calls [`launcher_main`] when its first argument is [`LAUNCHER_ARGUMENT`]: `/proc/self/exe` if that
+    /// is the worker's own, which stays right when the file is replaced by an upgrade.
     pub launcher: PathBuf,
     /// Whom apps run as when the worker runs as root.
     pub host_ids: HostIds,
@@ -101,8 +101,17 @@ pub enum SandboxError {
 #[derive(Debug)]
 pub struct Sandbox {
     config: Config,
-    /// Without, limits of single processes and a watch inside the sandbox take their place.
-    cgroups: Option<Cgroups>,
+    /// Without, limits of single processes and a watch inside the sandbox take their place. The error says why not.
+    cgroups: Result<Cgroups, String>,
+    landlock: bool,
+}
+
+/// What hosts differ in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Isolation {
+    pub landlock: bool,
+    /// The version, or why there are none.
+    pub control_groups: Result<u8, String>,
 }
 
 impl Sandbox {
@@ -111,11 +120,7 @@ impl Sandbox {
         if geteuid().is_root() {
             config.host_ids.check()?;
         }
-        let cgroups = Cgroups::find();
-        if let Err(reason) = &cgroups {
-            tracing::info!(reason, "no control groups: limits hold per process and by watching");
-        }
-        let sandbox = Self { config, cgroups: cgroups.ok() };
+        let mut sandbox = Self { config, cgroups: Cgroups::find(), landlock: false };
         let limits = Limits { memory_bytes: 64 << 20, disk_bytes: 1 << 20, ..Limits::default() };
         let app_dir = std::env::temp_dir();
         let spec = Spec { app_dir, entry: None, args: vec![], env: vec![], inputs: vec![], ..sandbox.walls(&limits) };
@@ -124,8 +129,19 @@ impl Sandbox {
         match ended.failed {
             Some(error) => Err(error),
             None if ended.status.is_none() => Err(SandboxError::Silent),
-            None => Ok(sandbox),
+            None => {
+                sandbox.landlock = ended.landlock;
+                Ok(sandbox)
+            }
         }
+    }
+
+    pub fn isolation(&self) -> Isolation {
+        let version = |cgroups: &Cgroups| match cgroups.version {
+            Version::One => 1,
+            Version::Two => 2,
+        };
+        Isolation { landlock: self.landlock, control_groups: self.cgroups.as_ref().map(version).map_err(String::clone) }
     }
 
     /// Everything of a specification that does not depend on the app.
@@ -139,7 +155,7 @@ impl Sandbox {
             disk_bytes: limits.disk_bytes,
             cpu_ms: limits.cpu_ms,
             processes: limits.processes,
-            watched_memory_bytes: self.cgroups.is_none().then_some(limits.memory_bytes),
+            watched_memory_bytes: self.cgroups.is_err().then_some(limits.memory_bytes),
             group: None,
             host_ids: geteuid().is_root().then_some(self.config.host_ids),
         }
@@ -150,12 +166,12 @@ impl Sandbox {
         let memory_bytes = limits.memory_bytes.saturating_add(limits.disk_bytes);
         let bounds = Bounds { memory_bytes, processes: limits.processes };
         let group = match &self.cgroups {
-            Some(cgroups) => Some(
+            Ok(cgroups) => Some(
                 cgroups
                     .make(bounds)
                     .map_err(|error| SandboxError::Part { part: Part::Cgroup, reason: error.to_string() })?,
             ),
-            None => None,
+            Err(_) => None,
         };
         spec.group.clone_from(&group);
         Running::start(&self.config.launcher, &spec).map_err(|source| {

@@ -76,10 +76,7 @@ fn start_init(spec: &Spec, control: &OwnedFd, channel: OwnedFd) -> Result<(Pid, 
             let control = control.try_clone().part(Part::Launcher, || "descriptor".into())?;
             init::run(Init { spec, user, control, channel, lifeline: init_lifeline, alone })
         }
-        ForkResult::Parent { child } => {
-            release_streams().part(Part::Launcher, || "closing the app's streams".into())?;
-            Ok((child, lifeline))
-        }
+        ForkResult::Parent { child } => Ok((child, lifeline)),
     }
 }
 
@@ -93,15 +90,6 @@ fn enter_namespaces(user: Option<(Uid, Gid)>) -> Result<(), Failure> {
     let proc = open("/proc", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .part(Part::UserNamespace, || "opening /proc".into())?;
     app::write_maps(&proc, app::INNER_ID, uid, gid)
-}
-
-/// Only the sandbox may keep the pipes of standard output and error open: their end tells the worker that it is gone.
-fn release_streams() -> nix::Result<()> {
-    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-    for number in 0..3 {
-        super::syscall::install_descriptor(null.as_fd(), number)?;
-    }
-    Ok(())
 }
 
 /// Returns when the sandbox has ended by itself, or after killing it because the worker asked or is gone.

@@ -27,6 +27,7 @@ pub(crate) struct Running {
     child: Child,
     /// In truth a packet socket; tokio has no type for it, and only waits on this one.
     control: UnixStream,
+    /// Until the launcher has removed it.
     group: Option<Group>,
     seen: Ended,
 }
@@ -123,6 +124,7 @@ impl Running {
                 self.note_watched(watched);
             }
             Report::Gone { cpu_ms, memory_peak_bytes, used } => {
+                self.group = None;
                 let seen = &mut self.seen;
                 seen.cpu_ms = used.cpu_ms.unwrap_or(cpu_ms);
                 seen.memory_peak_bytes =
@@ -157,6 +159,10 @@ impl Running {
         }
         if tokio::time::timeout(KILL_PATIENCE, self.child.wait()).await.is_err() {
             tracing::error!("a sandbox's launcher does not end");
+        }
+        // Removed by the launcher, unless that was killed.
+        if let Some(group) = self.group.take() {
+            let _ = tokio::task::spawn_blocking(move || group.remove()).await;
         }
         self.seen
     }

@@ -211,8 +211,8 @@ fn argument(index: u8, comparison: SeccompCmpOp, value: u64) -> SeccompCondition
     SeccompCondition::new(index, Dword, comparison, value).expect("calls have six arguments")
 }
 
-fn all<const N: usize>(conditions: [SeccompCondition; N]) -> SeccompRule {
-    SeccompRule::new(conditions.to_vec()).expect("there are conditions")
+fn all(conditions: impl Into<Vec<SeccompCondition>>) -> SeccompRule {
+    SeccompRule::new(conditions.into()).expect("there are conditions")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use gristmill_proto::outcome::{Exit, Limit};
 use gristmill_worker::process::RunError;
+use gristmill_worker::sandbox::SandboxError;
 use nix::libc;
 use tokio_util::sync::CancellationToken;
 
@@ -113,6 +114,33 @@ async fn a_worker_killed() {
     let killed = Instant::now();
     wait_until("they are gone", || processes_with(&name).is_empty()).await;
     assert!(killed.elapsed() < GONE_WITHIN);
+}
+
+#[tokio::test]
+async fn a_launcher_killed() {
+    let prison = Prison::new().await;
+    let name = marker("no-launcher");
+    let args = ["stay", &name];
+    let running = prison.try_run(&args, |_| {}, CancellationToken::new());
+    let order = async {
+        wait_until("both processes run", || processes_with(&name).len() == 2).await;
+        // The app's parent is the sandbox's first process, whose parent is the launcher.
+        let app = processes_with(&name).into_iter().min().unwrap();
+        let launcher = parent_of(parent_of(app));
+        assert_eq!(parent_of(launcher), std::process::id());
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(launcher.cast_signed()), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
+        Instant::now()
+    };
+    let (ended, killed) = tokio::join!(running, order);
+    assert!(matches!(ended, Err(RunError::Sandbox(SandboxError::Silent))), "{ended:?}");
+    wait_until("they are gone", || processes_with(&name).is_empty()).await;
+    assert!(killed.elapsed() < GONE_WITHIN);
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test]

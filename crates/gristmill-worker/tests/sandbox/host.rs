@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use gristmill_worker::doctor;
 use gristmill_worker::sandbox::{Config, Part, Sandbox, SandboxError};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ async fn the_kernel_confirms_every_wall() {
                 assert_eq!(field(set), "0000000000000000", "{set}");
             }
             assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".into(), "2".into()));
+            let core = std::fs::read_to_string(format!("/proc/{pid}/coredump_filter")).unwrap();
+            assert_eq!(core.trim(), "00000000");
             for namespace in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
                 let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}"));
                 // The app's own user needs more rights than the suite has to look at its namespaces.
@@ -65,6 +68,17 @@ async fn nothing_stays_on_the_host() {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
     prison.run(&["leave", "0"]).await;
     assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), descriptors);
+}
+
+#[tokio::test]
+async fn the_doctor_agrees() {
+    let findings = doctor::examine(config()).await;
+    assert_eq!(findings[0].state, doctor::State::Good, "{findings:?}");
+    let ill = Config { launcher: "/nowhere/launcher".into(), ..config() };
+    let findings = doctor::examine(ill).await;
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].state, doctor::State::Missing);
+    assert!(findings[0].advice.is_some());
 }
 
 #[tokio::test]

@@ -53,8 +53,17 @@ async fn it_is_nobody_in_particular() {
         prison.inside(&["identity"]).await,
         "uid 1000 gid 1000 pid 2 ppid 1 session 2 groups 0 caps 0 bounding 0 nnp 1 host gristmill"
     );
-    assert_eq!(prison.inside(&["descriptors"]).await, "0 1 2 3");
     assert_eq!(prison.inside(&["stdin"]).await, "0");
+}
+
+#[tokio::test]
+async fn no_descriptor_of_the_worker_is_inherited() {
+    let prison = Prison::new().await;
+    // Even one that the worker itself was given carelessly.
+    let careless = std::fs::File::open("/").unwrap();
+    nix::fcntl::fcntl(&careless, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    assert_ne!(prison.outside(&["descriptors"]), "0 1 2");
+    assert_eq!(prison.inside(&["descriptors"]).await, "0 1 2 3");
 }
 
 #[tokio::test]

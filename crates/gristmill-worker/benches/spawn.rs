@@ -1,0 +1,83 @@
+//! How long an attempt of a program that does nothing takes, from the call to the outcome, against the floor: util-linux
+//! `unshare` making the same namespaces around the same program. `cargo bench -p gristmill-worker --bench spawn`
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gristmill_proto::digest::Digest;
+use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
+use gristmill_proto::job::JobSpec;
+use gristmill_proto::outcome::Exit;
+use gristmill_worker::process::{self, Attempt};
+use gristmill_worker::sandbox::{Config, Sandbox};
+use tokio_util::sync::CancellationToken;
+
+const RUNS: usize = 200;
+
+#[expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+fn main() {
+    let dir = tempfile::tempdir().expect("a directory for temporary files");
+    let app = dir.path().join("app");
+    std::fs::create_dir(&app).expect("fresh directory");
+    compile_nothing(&app.join("nothing"));
+    let root = nix::unistd::geteuid().is_root();
+    let namespaces = ["--mount", "--pid", "--fork", "--net", "--ipc", "--uts", "--cgroup"];
+    let user: &[&str] = if root { &[] } else { &["--user", "--map-current-user"] };
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let config = Config { launcher: env!("CARGO_BIN_EXE_gristmill-launcher").into(), host_ids: Default::default() };
+    let sandbox = runtime.block_on(Sandbox::open(config)).expect("a host with all parts");
+    let job = JobSpec::new(Digest::of(b"nothing"));
+    let attempt = Attempt {
+        job: &job,
+        task: TaskId { job: JobId(1), index: 0 },
+        lease: LeaseId(1),
+        worker: WorkerId([0; 20]),
+        app_dir: &app,
+        entry: "nothing",
+        inputs: &[],
+    };
+    // In turns, so that whatever else the machine does falls on all three alike.
+    let [bare, unshare, sandboxed] = medians([
+        &|| assert!(quiet(&mut Command::new(app.join("nothing")))),
+        &|| assert!(quiet(Command::new("unshare").args(user).args(namespaces).arg(app.join("nothing")))),
+        &|| {
+            let finished = runtime.block_on(process::run(&sandbox, &attempt, |_| {}, CancellationToken::new()));
+            assert_eq!(finished.expect("runs").exit, Exit::Code(0));
+        },
+    ]);
+    println!("spawn to end, median of {RUNS}, as {}", if root { "root" } else { "an ordinary user" });
+    for (name, time) in [("no sandbox", bare), ("unshare", unshare), ("gristmill", sandboxed)] {
+        println!("{name:<12} {:>8.2} ms  {:>5.2}x", time.as_secs_f64() * 1e3, time.div_duration_f64(unshare));
+    }
+}
+
+fn compile_nothing(program: &Path) {
+    let source = program.with_extension("c");
+    std::fs::write(&source, "int main(void) { return 0; }").expect("writable");
+    assert!(quiet(Command::new("cc").args(["-static", "-o"]).arg(program).arg(source)), "cc and a static C library");
+    for path in [program.parent().expect("has one"), program] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).expect("our own");
+    }
+}
+
+fn quiet(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("executes").success()
+}
+
+fn medians<const N: usize>(runs: [&dyn Fn(); N]) -> [Duration; N] {
+    let mut times = [const { Vec::new() }; N];
+    for _ in 0..RUNS {
+        for (run, times) in runs.iter().zip(&mut times) {
+            let started = Instant::now();
+            run();
+            times.push(started.elapsed());
+        }
+    }
+    times.map(|mut times| {
+        times.sort();
+        times[RUNS / 2]
+    })
+}
