@@ -150,9 +150,6 @@ impl Chain {
         self.check_fees(tx)?;
         let account = self.state().account(tx.sender);
         let (next, have) = account.map_or((0, U256::ZERO), |account| (account.nonce, account.balance));
-        if self.place(&tx.hash).is_some() {
-            return Err(Refusal::AlreadyKnown);
-        }
         if tx.nonce() < next {
             return Err(Refusal::NonceTooLow { next, nonce: tx.nonce() });
         }

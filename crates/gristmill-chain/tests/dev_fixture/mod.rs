@@ -2,6 +2,8 @@
 // Each test binary uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod anvil;
+
 use std::path::Path;
 
 use alloy::{

@@ -2,11 +2,11 @@
 
 use alloy::{
     consensus::{Transaction as _, TxEnvelope, transaction::Recovered},
-    eips::Encodable2718,
     network::primitives::BlockTransactions,
     primitives::U256,
     rpc::types::{Block as RpcBlock, Header as RpcHeader, Log as RpcLog, Transaction, TransactionReceipt},
 };
+use alloy_rlp::{Encodable as _, length_of_length};
 
 use crate::dev::{
     block::{Block, MinedTx},
@@ -24,10 +24,15 @@ pub(crate) fn block(block: &Block, full: bool) -> RpcBlock<Transaction<TxEnvelop
     } else {
         BlockTransactions::Hashes(block.transactions.iter().map(|mined| mined.tx.hash).collect())
     };
-    let bytes: usize = block.transactions.iter().map(|mined| mined.tx.envelope.encode_2718_len()).sum();
-    let size = Some(U256::from(alloy_rlp::Encodable::length(&block.header) + bytes));
-    let header = RpcHeader { size, ..header(block) };
+    let header = RpcHeader { size: Some(U256::from(size(block))), ..header(block) };
     RpcBlock { header, uncles: Vec::new(), transactions, withdrawals: Some(Default::default()) }
+}
+
+/// Length of the block's RLP: header, transactions, and two empty lists for uncles and withdrawals.
+fn size(block: &Block) -> usize {
+    let list = |payload: usize| payload + length_of_length(payload);
+    let transactions = block.transactions.iter().map(|mined| mined.tx.envelope.length()).sum();
+    list(block.header.length() + list(transactions) + 2)
 }
 
 pub(crate) fn mined_transaction(block: &Block, index: usize, mined: &MinedTx) -> Transaction<TxEnvelope> {

@@ -146,7 +146,7 @@ fn refusals_say_what_other_nodes_say() {
         assert!(text.starts_with(expected), "{text}\nis not\n{expected}");
     }
     let known = core.chain.head().transactions[0].tx.clone();
-    assert_eq!(core.execute(Command::Send(known)), Err(Refusal::AlreadyKnown));
+    assert_eq!(core.execute(Command::Send(known)), Err(Refusal::NonceTooLow { next: 1, nonce: 0 }), "as in geth");
     assert_eq!(core.chain.head().number(), 1, "nothing of this was mined");
 }
 
