@@ -23,6 +23,10 @@ export function halfKeyFile({ halfKey, publicKey, createdAt, pattern }: Search):
   return `${lines.join("\n")}\n`;
 }
 
+export function halfKeyName({ pattern, publicKey }: Pick<Search, "pattern" | "publicKey">): string {
+  return `half-key-${pattern || "gristmill"}-${publicKey.slice(4, 12)}.txt`;
+}
+
 /** Takes a file of ours, or the bare 64 hexadecimal digits. */
 export function readHalfKey(text: string): { halfKey: Hex; publicKey: Hex } {
   const lines = text.split(/\r?\n/).map((line) => line.trim());

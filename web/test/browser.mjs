@@ -1,6 +1,6 @@
 /** A headless browser that lets nothing pass: foreign requests, secrets on the wire, console errors, bad markup. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
@@ -8,7 +8,8 @@ import { chromium } from "playwright-core";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export function openBrowser() {
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+  const executablePath = process.env.CHROMIUM ?? places.find(existsSync) ?? places[0];
   // In a container Chromium runs as root, where its own sandbox cannot work.
   return chromium.launch({ executablePath, args: ["--no-sandbox"] });
 }

@@ -37,8 +37,10 @@ const chain = createPublicClient({ transport: http(RPC_URL) });
 let browser;
 let pool;
 
-function vanity(args) {
-  return execFileSync(process.env.VANITY, args, { encoding: "utf8" }).trim();
+/** Runs a command as the page shows it. */
+function inShell(command, folder) {
+  const script = `vanity() { "$VANITY" "$@"; }; ${command}`;
+  return execFileSync("bash", ["-c", script], { cwd: folder, encoding: "utf8" }).trim();
 }
 
 before(async () => {
@@ -252,12 +254,15 @@ test("a saved half finishes the order in another browser, and a wrong file is re
   const [record] = await Promise.all([page.waitForEvent("download"), page.click("#save-record")]);
   assert.equal(JSON.parse(readFileSync(await record.path(), "utf8")).address, address);
   if (process.env.VANITY) {
-    const shown = (await page.locator("#check pre").allTextContents()).find((text) => text.startsWith("vanity verify"));
-    assert.equal(vanity(shown.replaceAll("\\\n", " ").trim().split(/\s+/).slice(1)), `valid: ${address}`);
-    assert.equal(vanity(["verify", await record.path()]), `valid: ${address}`);
-    const finished = join(mkdtempSync(join(tmpdir(), "gristmill-key-")), "key");
-    assert.equal(vanity(["combine", await record.path(), "--key", half, "--out", finished]), address);
-    assert.equal(addressOfWif(readFileSync(finished, "utf8").trim()), address);
+    const folder = mkdtempSync(join(tmpdir(), "gristmill-check-"));
+    await file.saveAs(join(folder, file.suggestedFilename()));
+    await record.saveAs(join(folder, record.suggestedFilename()));
+    const [verify, combine] = (await page.locator("#check pre").allTextContents()).filter((text) =>
+      text.startsWith("vanity "),
+    );
+    assert.equal(inShell(verify, folder), `valid: ${address}`);
+    assert.equal(inShell(combine, folder), address);
+    assert.equal(addressOfWif(readFileSync(join(folder, `${address}.key`), "utf8").trim()), address);
   }
 
   const second = await browser.newContext({ viewport: PHONE });

@@ -17,7 +17,7 @@ import type { Impossible, Pattern } from "../bitcoin/pattern";
 import { DEMO_ID } from "../chain/wallet";
 import { duration, ether, exactly, inWords, percent, rlc, short } from "../format";
 import { isLasting, type Search } from "../keep";
-import { halfKeyFile } from "../key";
+import { halfKeyFile, halfKeyName } from "../key";
 import { chanceFound, secondsFor } from "../odds";
 import {
   announce,
@@ -191,7 +191,7 @@ function noKey(): HTMLElement[] {
 
 function madeKey(draft: Search): (HTMLElement | false)[] {
   const save = () => {
-    download(`half-key-${draft.pattern || "gristmill"}-${draft.publicKey.slice(4, 12)}.txt`, halfKeyFile(draft));
+    download(halfKeyName(draft), halfKeyFile(draft));
     keyIsSaved();
   };
   const remove = async () => {

@@ -3,7 +3,7 @@ import { app, changed, forget, keep, searchOf } from "../app";
 import { wifOf } from "../bitcoin/address";
 import { bytesOf, fromHex, type Hex, numberOf, toHex } from "../bytes";
 import type { Search } from "../keep";
-import { finishedKeyFile, readHalfKey } from "../key";
+import { finishedKeyFile, halfKeyName, readHalfKey } from "../key";
 import { Problem } from "../problem";
 import { type Answer, type Combined, combine, pointOf, ResultMismatch, unpackResult } from "../vanity/result";
 import type { Params } from "../vanity/params";
@@ -228,7 +228,9 @@ function checkIt(finished: Finished): HTMLElement {
     el("p", {}, "The whole check, by the same program that the workers run:"),
     command(`vanity verify --order ${order} \\\n  --params ${packed} \\\n  --result ${result}`),
     el("p", {}, "And the key once more from your saved half, without any browser:"),
-    command(`vanity combine ${recordName(pattern)} --key half-key.txt`),
+    command(
+      `vanity combine ${recordName(pattern)} \\\n  --key <(grep -v '^#' ${halfKeyName({ pattern, publicKey: toHex(params.publicKey) })})`,
+    ),
     el(
       "button",
       {
