@@ -43,6 +43,10 @@ pub const PAGE_PORT: u16 = 7117;
 pub const CHAIN_PORT: u16 = 7118;
 const DEPLOYMENT_FILE: &str = "deployment.json";
 const DEMOS_MAX: u32 = 16;
+/// Of the development chain. The page's demo wallet draws on another, so that nonces never collide.
+const POOL_ACCOUNT: usize = 1;
+const PROVIDER_ACCOUNT: usize = 2;
+const REQUESTER_ACCOUNT: usize = 3;
 
 /// A running grid.
 pub struct Demo {
@@ -72,12 +76,11 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     report.event("chain", &facts, &format!("chain       {rpc_url}  (id {})", dev::CHAIN_ID));
 
     let rpc = Rpc::connect(&rpc_url)?;
-    let bank = Wallet::new(rpc.clone(), dev::accounts().swap_remove(0)).await?;
-    let key = |name: &str| keystore::dev_key_file(&dir.join(format!("{name}.key")), dev::CHAIN_ID, dev::CHAIN_ID);
-    let pool_wallet = Wallet::new(rpc.clone(), key("pool")?).await?;
-    let requester = Wallet::new(rpc.clone(), key("requester")?).await?;
-    let deployment = deployed(&dir, &bank, &pool_wallet, key("provider")?.address(), report).await?;
-    deploy::fund(&bank, &requester, deployment.token).await?;
+    let key = |account| keystore::dev_key(account, dev::CHAIN_ID);
+    let pool_wallet = Wallet::new(rpc.clone(), key(POOL_ACCOUNT)?).await?;
+    let requester = Wallet::new(rpc, key(REQUESTER_ACCOUNT)?).await?;
+    let deployment = deployed(&dir, &pool_wallet, key(PROVIDER_ACCOUNT)?.address(), report).await?;
+    deploy::take_play_rlc(&requester, deployment.token).await?;
 
     let tuning = Tuning { alive_ms: 5_000, lost_ms: 20_000, reconnect_ms: 5_000, ..Tuning::default() };
     let about = serde_json::Map::from_iter([("chain".to_owned(), serde_json::to_value(ChainFacts::of(&deployment))?)]);
@@ -164,13 +167,13 @@ fn start_over(dir: &Path) -> Result<()> {
 }
 
 /// The contracts on this demo's chain; deployed when they are not there, or when they offer an older program.
-async fn deployed(dir: &Path, bank: &Wallet, pool: &Wallet, provider: Address, report: &Report) -> Result<Deployment> {
+async fn deployed(dir: &Path, pool: &Wallet, provider: Address, report: &Report) -> Result<Deployment> {
     let file = dir.join(DEPLOYMENT_FILE);
     let app = crate::embedded::vanity_manifest().digest();
     if file.exists()
         && let Ok(deployment) = Deployment::read(&file)
         && deployment.offer.plan.app == app
-        && !bank.rpc.code(deployment.shop).await?.is_empty()
+        && !pool.rpc.code(deployment.shop).await?.is_empty()
     {
         let facts = json!({ "market": deployment.market, "shop": deployment.shop, "token": deployment.token });
         report.event(
@@ -180,7 +183,6 @@ async fn deployed(dir: &Path, bank: &Wallet, pool: &Wallet, provider: Address, r
         );
         return Ok(deployment);
     }
-    deploy::give_ether(bank, pool.address()).await?;
     let deployment = deploy::deploy(pool, provider, None, app, &Terms::default(), |step| {
         let line = format!("deployed    {:<15} {}  {:>9} gas", step.name, step.address, thousands(step.gas));
         report.event("deployed", &step, &line);

@@ -133,22 +133,13 @@ fn plan(app: Digest, terms: &Terms) -> Plan {
     }
 }
 
-/// Gives an account on the development chain ether for gas, and play RLC.
-pub async fn fund(bank: &Wallet, account: &Wallet, token: Address) -> Result<()> {
-    give_ether(bank, account.address()).await?;
-    let held = DevRLC::new(token, bank.rpc.provider()).balanceOf(account.address()).call().await?;
+/// Fills an account of the development chain up with play RLC.
+pub async fn take_play_rlc(account: &Wallet, token: Address) -> Result<()> {
+    let held = DevRLC::new(token, account.rpc.provider()).balanceOf(account.address()).call().await?;
     if held < U256::from(100 * NRLC_PER_RLC) {
         let amount = U256::from(1_000 * NRLC_PER_RLC);
         let call = DevRLC::faucetCall { amount }.abi_encode();
         account.call("take play RLC from the faucet", token, call).await?;
-    }
-    Ok(())
-}
-
-pub async fn give_ether(bank: &Wallet, account: Address) -> Result<()> {
-    let ether = U256::from(10).pow(U256::from(18));
-    if bank.rpc.balance(account).await? < ether {
-        bank.pay("give the account play ether", account, ether * U256::from(10)).await?;
     }
     Ok(())
 }

@@ -36,15 +36,11 @@ pub(super) async fn run(args: DeployArgs) -> Result<()> {
     let report = Report::new(args.json);
     let rpc = Rpc::connect(&args.rpc)?;
     let chain_id = rpc.chain_id().await?;
-    let pool = Wallet::new(rpc.clone(), args.key.load(chain_id)?).await?;
-    let local = chain_id == dev::CHAIN_ID;
+    let pool = Wallet::new(rpc, args.key.load(chain_id)?).await?;
     if args.out.exists() {
         bail!("{} exists\n\nhint: it belongs to a deployment; choose another --out", args.out.display());
     }
-    if local {
-        let bank = Wallet::new(rpc, dev::accounts().swap_remove(0)).await?;
-        deploy::give_ether(&bank, pool.address()).await?;
-    } else if args.token.is_none() {
+    if chain_id != dev::CHAIN_ID && args.token.is_none() {
         bail!(
             "chain {chain_id} is no development chain: there is no play token\n\nhint: give RLC's address with --token"
         );

@@ -1,7 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use alloy::signers::local::PrivateKeySigner;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use gristmill_chain::{dev, keystore};
 use tokio_util::sync::CancellationToken;
@@ -41,29 +41,28 @@ pub(super) struct OracleArgs {
 /// The key of an account. It stays in its file: neither flags nor the environment ever hold it.
 #[derive(Args)]
 pub(super) struct KeyArgs {
-    /// Encrypted keystore (Web3 Secret Storage v3); on a development chain also a file with the bare key, made if missing
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    /// Encrypted keystore (Web3 Secret Storage v3)
+    #[arg(long, value_name = "FILE", requires = "password_file")]
+    key: Option<PathBuf>,
     /// File with the keystore's password
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Account of the development chain, whose keys everybody knows
+    #[arg(long, value_name = "NUMBER", conflicts_with = "key")]
+    dev_account: Option<usize>,
 }
 
 impl KeyArgs {
     pub(super) fn load(&self, chain_id: u64) -> Result<PrivateKeySigner> {
-        match &self.password_file {
-            Some(file) => Ok(keystore::load(&self.key, &keystore::Password::read(file)?)?),
-            None => dev_key(&self.key, chain_id),
+        match (&self.key, &self.password_file, self.dev_account) {
+            (Some(key), Some(password), _) => Ok(keystore::load(key, &keystore::Password::read(password)?)?),
+            (_, _, Some(account)) => Ok(keystore::dev_key(account, chain_id)?),
+            _ => bail!(
+                "whose account?\n\nhint: give a keystore with --key and --password-file, or on the development chain \
+                 --dev-account with a number"
+            ),
         }
     }
-}
-
-fn dev_key(file: &Path, chain_id: u64) -> Result<PrivateKeySigner> {
-    anyhow::ensure!(
-        chain_id == dev::CHAIN_ID,
-        "an account on chain {chain_id} needs an encrypted keystore\n\nhint: give its password with --password-file"
-    );
-    Ok(keystore::dev_key_file(file, chain_id, dev::CHAIN_ID)?)
 }
 
 pub(super) async fn run(args: OracleArgs, shutdown: CancellationToken) -> Result<()> {

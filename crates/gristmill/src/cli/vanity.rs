@@ -91,10 +91,9 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
                 std::fs::remove_dir_all(&order.dir)?;
                 return Ok(());
             }
-            let wallet = Wallet::new(rpc.clone(), key.load(chain_id)?).await?;
+            let wallet = Wallet::new(rpc, key.load(chain_id)?).await?;
             if chain_id == dev::CHAIN_ID {
-                let bank = Wallet::new(rpc, dev::accounts().swap_remove(0)).await?;
-                deploy::fund(&bank, &wallet, deployment.token).await?;
+                deploy::take_play_rlc(&wallet, deployment.token).await?;
             }
             let gas = vanity_order::place(&mut order, &wallet, &deployment).await?;
             let facts = json!({ "order": order.record.order, "transaction": order.record.transaction, "gas": gas,

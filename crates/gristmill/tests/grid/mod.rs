@@ -1,0 +1,327 @@
+//! A whole grid of real processes for one test, in a folder of its own and on ports of its own.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::rpc::types::Filter;
+use alloy::sol_types::SolEvent;
+use gristmill::deployment::Deployment;
+use gristmill::pool_client::{PoolClient, read_token};
+use gristmill::vanity_order::{Ending, LocalOrder, Settlement, ending};
+use gristmill_chain::contracts::{Market, RLC};
+use gristmill_chain::rpc::Rpc;
+
+pub const GRISTMILL: &str = env!("CARGO_BIN_EXE_gristmill");
+/// Long enough for a busy machine, short enough to notice a grid that hangs.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running process that is killed, not asked, when dropped.
+pub struct Role {
+    child: Child,
+    /// The first line it printed.
+    pub first_line: String,
+}
+
+impl Role {
+    pub fn start(args: &[&str], log: &Path) -> Self {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
+        let mut child = Command::new(GRISTMILL)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("gristmill starts");
+        let mut first_line = String::new();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut first_line).expect("a role's first line");
+        Self { child, first_line: first_line.trim().to_owned() }
+    }
+
+    /// A role that prints nothing.
+    pub fn start_silent(args: &[&str], log: &Path) -> Self {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
+        let child = Command::new(GRISTMILL)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("gristmill starts");
+        Self { child, first_line: String::new() }
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("a killed process ends");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked").is_none()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct Grid {
+    pub dir: tempfile::TempDir,
+    pub rpc_url: String,
+    pub pool_url: String,
+    pub deployment: Deployment,
+    pub chain: Option<Role>,
+    pub scheduler: Option<Role>,
+    pub oracle: Option<Role>,
+    pub workers: Vec<Option<Role>>,
+}
+
+impl Grid {
+    /// Chain, contracts and pool; neither oracle nor workers yet.
+    pub fn bare() -> Self {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        let chain = start_chain(dir.path(), "127.0.0.1:0");
+        let rpc_url = chain.first_line.clone();
+        let deployment_file = dir.path().join("deployment.json");
+        let deployed = run(&["deploy", "--rpc", &rpc_url, "--dev-account", "1", "--out", text(&deployment_file)]);
+        assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
+        let deployment = Deployment::read(&deployment_file).expect("deploy writes a deployment");
+        let scheduler = start_scheduler(dir.path(), "127.0.0.1:0", &rpc_url);
+        let pool_url = scheduler.first_line.clone();
+        Self {
+            dir,
+            rpc_url,
+            pool_url,
+            deployment,
+            chain: Some(chain),
+            scheduler: Some(scheduler),
+            oracle: None,
+            workers: Vec::new(),
+        }
+    }
+
+    pub fn start() -> Self {
+        let mut grid = Self::bare();
+        grid.start_oracle();
+        grid.start_worker();
+        grid
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn log(&self, role: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{role}.log"))).unwrap_or_default()
+    }
+
+    pub fn restart_chain(&mut self) {
+        if let Some(chain) = self.chain.take() {
+            chain.kill();
+        }
+        self.chain = Some(start_chain(self.dir.path(), address(&self.rpc_url)));
+    }
+
+    pub fn restart_scheduler(&mut self) {
+        if let Some(scheduler) = self.scheduler.take() {
+            scheduler.kill();
+        }
+        self.scheduler = Some(start_scheduler(self.dir.path(), address(&self.pool_url), &self.rpc_url));
+    }
+
+    pub fn start_oracle(&mut self) {
+        if let Some(oracle) = self.oracle.take() {
+            oracle.kill();
+        }
+        let (deployment, token) = (self.path("deployment.json"), self.path("scheduler/token"));
+        let data = self.path("oracle");
+        let args = [
+            "oracle",
+            "--rpc",
+            &self.rpc_url,
+            "--deployment",
+            text(&deployment),
+            "--pool",
+            &self.pool_url,
+            "--pool-token",
+            text(&token),
+            "--dev-account",
+            "1",
+            "--data-dir",
+            text(&data),
+        ];
+        self.oracle = Some(Role::start_silent(&args, &self.path("oracle.log")));
+    }
+
+    pub fn start_worker(&mut self) -> usize {
+        self.workers.push(None);
+        let number = self.workers.len() - 1;
+        self.restart_worker(number);
+        number
+    }
+
+    pub fn restart_worker(&mut self, number: usize) {
+        self.kill_worker(number);
+        let data = self.path(&format!("worker-{number}"));
+        let args = ["worker", "--pool", &self.pool_url, "--data-dir", text(&data), "--slots", "1"];
+        self.workers[number] = Some(Role::start(&args, &self.path(&format!("worker-{number}.log"))));
+    }
+
+    pub fn kill_worker(&mut self, number: usize) {
+        if let Some(worker) = self.workers[number].take() {
+            worker.kill();
+        }
+    }
+
+    pub fn rpc(&self) -> Rpc {
+        Rpc::connect(&self.rpc_url).expect("the chain's URL is good")
+    }
+
+    pub fn pool(&self) -> PoolClient {
+        let token = read_token(&self.path("scheduler/token")).expect("the scheduler wrote its token");
+        PoolClient::new(&self.pool_url, &token)
+    }
+
+    /// Pays for a search from the command line.
+    pub fn order(&self, pattern: &str) -> LocalOrder {
+        let (deployment, orders) = (self.path("deployment.json"), self.path("orders"));
+        let output = run(&[
+            "vanity",
+            "order",
+            pattern,
+            "--rpc",
+            &self.rpc_url,
+            "--deployment",
+            text(&deployment),
+            "--dev-account",
+            "3",
+            "--orders",
+            text(&orders),
+            "--json",
+        ]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let stdout = String::from_utf8(output.stdout).expect("JSON is text");
+        let last: serde_json::Value =
+            serde_json::from_str(stdout.lines().last().expect("an event")).expect("each line is JSON");
+        assert_eq!(last["event"], "ordered");
+        LocalOrder::open(Path::new(last["folder"].as_str().expect("the order's folder"))).expect("the order is kept")
+    }
+
+    pub async fn until_settled(&self, order: &LocalOrder) -> Settlement {
+        match self.until_ended(order).await {
+            Ending::Settled(settlement) => settlement,
+            Ending::Refunded { .. } => panic!("the order was refunded\n{}", self.log("oracle")),
+        }
+    }
+
+    pub async fn until_ended(&self, order: &LocalOrder) -> Ending {
+        let rpc = self.rpc();
+        let started = Instant::now();
+        loop {
+            if let Ok(Some(ending)) = ending(&rpc, &order.record).await {
+                return ending;
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "no end after {PATIENCE:?}\n== oracle\n{}\n== scheduler\n{}\n== worker\n{}",
+                self.log("oracle"),
+                self.log("scheduler"),
+                self.log("worker-0")
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Each order settled once, and every nRLC in the market in somebody's account.
+    pub async fn check_money(&self, orders: &[&LocalOrder], others: &[Address]) {
+        let rpc = self.rpc();
+        let market = Market::new(self.deployment.market, rpc.provider());
+        let mut people: Vec<Address> = others.to_vec();
+        for order in orders {
+            let id = order.record.order.expect("a paid order");
+            let filter = Filter::new()
+                .address(self.deployment.market)
+                .event_signature(Market::Settled::SIGNATURE_HASH)
+                .topic1(id)
+                .from_block(0);
+            let settled = rpc.logs(&filter).await.expect("the chain answers");
+            assert_eq!(settled.len(), 1, "{id} was settled {} times", settled.len());
+            people.push(Market::Settled::decode_log(&settled[0].inner).expect("our event").worker);
+        }
+        people.push(self.deployment.offer.pool);
+        people.sort();
+        people.dedup();
+        let mut in_accounts = U256::ZERO;
+        for person in people {
+            in_accounts += market.accountOf(person).call().await.expect("the market answers");
+        }
+        let token = RLC::new(self.deployment.token, rpc.provider());
+        let held = token.balanceOf(self.deployment.market).call().await.expect("the token answers");
+        assert_eq!(held, in_accounts, "the market holds {held}, its accounts {in_accounts}");
+        let prices: u128 = orders.iter().map(|order| order.record.price).sum();
+        assert_eq!(held, U256::from(prices), "what was paid is what is there");
+    }
+
+    pub async fn wait_for_job(&self, order: B256, what: &str, ready: impl Fn(&gristmill_proto::view::JobView) -> bool) {
+        let pool = self.pool();
+        let started = Instant::now();
+        loop {
+            if let Ok(Some(view)) = pool.job_by_external_id(&format!("{order:#x}")).await
+                && ready(&view)
+            {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "waited in vain for {what}\n{}", self.log("scheduler"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn start_chain(dir: &Path, listen: &str) -> Role {
+    let data = dir.join("chain");
+    Role::start(&["chain", "--listen", listen, "--data-dir", text(&data)], &dir.join("chain.log"))
+}
+
+/// Beats and patience short enough for a test to see a worker lost.
+fn start_scheduler(dir: &Path, listen: &str, rpc_url: &str) -> Role {
+    let (data, deployment) = (dir.join("scheduler"), dir.join("deployment.json"));
+    let args = [
+        "scheduler",
+        "--listen",
+        listen,
+        "--data-dir",
+        text(&data),
+        "--rpc",
+        rpc_url,
+        "--deployment",
+        text(&deployment),
+        "--alive-ms",
+        "300",
+        "--lost-ms",
+        "3000",
+        "--reconnect-ms",
+        "1500",
+    ];
+    Role::start(&args, &dir.join("scheduler.log"))
+}
+
+/// A command from start to end.
+pub fn run(args: &[&str]) -> Output {
+    Command::new(GRISTMILL).args(args).stdin(Stdio::null()).output().expect("gristmill runs")
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("test folders have plain names")
+}
+
+fn address(url: &str) -> &str {
+    url.strip_prefix("http://").expect("roles print http URLs")
+}
