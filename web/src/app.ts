@@ -292,7 +292,9 @@ export async function connect(offer: WalletOffer): Promise<void> {
     if (wallet) setWallet(wallet);
     keepNote(WALLET_NOTE, offer.id);
   });
-  if (app.wallet?.offer.id === DEMO_ID && app.balances && app.balances.rlc === 0n) await getPlayMoney();
+  if (app.wallet?.offer.id !== DEMO_ID) return;
+  await refreshAccount();
+  if (app.balances?.rlc === 0n) await getPlayMoney();
 }
 
 export function disconnect(): void {
@@ -490,7 +492,6 @@ async function doing(
   changed();
   try {
     await action(shop, wallet as Wallet);
-    if (busy === "connecting") await refreshAccount();
   } catch (error) {
     app[slot] = explain(error, what);
   } finally {

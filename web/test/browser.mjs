@@ -62,6 +62,13 @@ export async function tabTo(page, id) {
   assert.fail(`#${id} is not reached by the Tab key`);
 }
 
+/** Tabs to a button and presses it, once it can be pressed. */
+export async function press(page, id) {
+  await page.waitForSelector(`[id="${id}"]:not(:disabled, [aria-disabled="true"])`);
+  await tabTo(page, id);
+  await page.keyboard.press("Enter");
+}
+
 export async function byKeyboard(page, id, text) {
   await tabTo(page, id);
   await page.keyboard.type(text);

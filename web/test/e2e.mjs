@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createPublicClient, http, parseAbi } from "viem";
-import { byKeyboard, focusedId, openBrowser, shoot, tabTo, trustNothing, watchPage } from "./browser.mjs";
+import { byKeyboard, focusedId, openBrowser, press, shoot, tabTo, trustNothing, watchPage } from "./browser.mjs";
 import { addressOfWif, quoteOf } from "./independent.mjs";
 import { newWallet } from "./wallet.mjs";
 
@@ -82,8 +82,7 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
     /No address starts with “1Hello”.*Character 4 is “l”.*Nearest that exists: 1HeLLo/s,
   );
   await shoot(page, SHOTS, "phone-impossible");
-  await tabTo(page, "take-nearest");
-  await page.keyboard.press("Enter");
+  await press(page, "take-nearest");
   assert.equal(await page.inputValue("#pattern"), "1HeLLo");
   assert.equal(await focusedId(page), "pattern");
 
@@ -95,8 +94,7 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
   assert.match(await page.textContent("#pay-state"), /make your half of the key; connect a wallet/);
 
   // The key: paying stays locked until it is saved.
-  await tabTo(page, "make-key");
-  await page.keyboard.press("Enter");
+  await press(page, "make-key");
   assert.equal(await focusedId(page), "save-key");
   assert.match(await page.textContent("#key-state"), /Not saved yet/);
   const [file] = await Promise.all([page.waitForEvent("download"), page.keyboard.press("Enter")]);
@@ -105,28 +103,24 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
   assert.match(await page.textContent("#key-state"), /You have a copy/);
 
   // The wallet: on another chain, unknown to it, and empty.
-  await tabTo(page, "order-wallet-test.gristmill.wallet");
-  await page.keyboard.press("Enter");
+  await press(page, "order-wallet-test.gristmill.wallet");
   await page.waitForSelector("#switch-chain");
   assert.match(await page.textContent("#wallet-slot"), /Your wallet is on chain 1; this shop is on chain/);
   assert.match(await page.textContent("#pay-state"), /switch the wallet/);
-  await tabTo(page, "switch-chain");
-  await page.keyboard.press("Enter");
+  await press(page, "switch-chain");
   await page.waitForSelector("#switch-chain", { state: "detached" });
   assert.equal(wallet.added?.chainId, `0x${pool.chain.chain_id.toString(16)}`);
   await page.waitForFunction(() =>
     /get enough RLC.*get some ether/.test(document.querySelector("#pay-state").textContent),
   );
-  await tabTo(page, "tap");
-  await page.keyboard.press("Enter");
-  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await press(page, "tap");
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 60_000 });
   await shoot(page, SHOTS, "phone-ready");
   await trustNothing(page, "order form, ready");
 
   // A refusal in the wallet costs nothing and loses nothing.
   wallet.rejects = true;
-  await tabTo(page, "pay");
-  await page.keyboard.press("Enter");
+  await press(page, "pay");
   await page.waitForSelector("#pay-problem .problem");
   assert.match(await page.textContent("#pay-problem"), /You declined it in your wallet.*Nothing was paid/s);
   await shoot(page, SHOTS, "phone-rejected");
@@ -136,7 +130,7 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
   await page.keyboard.press("Enter");
   await page.waitForURL(/#order\/0x[0-9a-f]{64}$/);
   assert.equal(wallet.sent.length, 1, "one transaction");
-  assert.equal(await focusedId(page), "search-title");
+  await page.waitForFunction(() => document.activeElement.id === "search-title");
   await page.waitForSelector('[data-stage="ordered"].done');
   await shoot(page, SHOTS, "phone-progress");
   assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector(".turning")).animationName), "none");
@@ -149,8 +143,7 @@ test("phone, keyboard only, own wallet: order, progress, result", async () => {
   await page.waitForSelector('[data-stage="delivered"].done');
   assert.equal(await page.isVisible("#wif-box"), false);
 
-  await tabTo(page, "show-wif");
-  await page.keyboard.press("Enter");
+  await press(page, "show-wif");
   const wif = await page.textContent("#wif");
   seen.secrets.push(wif);
   assert.equal(addressOfWif(wif), address, "the shown key owns the shown address");
@@ -180,7 +173,7 @@ test("desktop, dark, demo wallet: order to result, history, deleting the key", a
   await page.waitForFunction(
     () => document.querySelector("#pay-state").textContent === "Still to do: save or copy your half of the key.",
     null,
-    { timeout: 20_000 },
+    { timeout: 60_000 },
   );
   assert.equal(await page.isDisabled("#pay"), true, "an unsaved key cannot be paid for");
   await page.click("#save-key");
@@ -246,7 +239,7 @@ test("a saved half finishes the order in another browser, and a wrong file is re
   await page.click("#make-key");
   const [file] = await Promise.all([page.waitForEvent("download"), page.click("#save-key")]);
   const half = await file.path();
-  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 60_000 });
   await page.click("#pay");
   const address = await page.getAttribute("#address", "data-address", { timeout: SEARCH_MS });
 

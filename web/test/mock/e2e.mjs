@@ -28,7 +28,7 @@ async function order(page, pattern) {
   await page.fill("#pattern", pattern);
   await page.click("#make-key");
   await page.click("#save-key");
-  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 20_000 });
+  await page.waitForFunction(() => !document.querySelector("#pay").disabled, null, { timeout: 60_000 });
   await page.click("#pay");
   await page.waitForURL(/#order\//);
 }
@@ -50,7 +50,7 @@ test("a long search: live odds, a lost connection, and the way back", async () =
     const context = await browser.newContext({ viewport, colorScheme });
     const page = await context.newPage();
     await order(page, "1LoVEr");
-    await page.waitForSelector("#millstone.busy", { timeout: 20_000 });
+    await page.waitForSelector("#millstone.busy", { timeout: 60_000 });
     await page.waitForTimeout(6_000);
     const before = await page.textContent("#search-facts");
     assert.match(before, /keys\/s/);
@@ -84,10 +84,10 @@ test("an order past its deadline is refunded to the account, and withdrawn", asy
   // The deadline is judged by this machine's clock, too: let it pass there as well.
   await page.clock.install({ time: Date.now() + 4_000_000 });
   await page.reload();
-  await page.waitForSelector("#refund-button", { timeout: 20_000 });
+  await page.waitForSelector("#refund-button", { timeout: 60_000 });
   await shoot(page, SHOTS, "phone-overdue");
   await page.click("#refund-button");
-  await page.waitForSelector("#withdraw", { timeout: 20_000 });
+  await page.waitForSelector("#withdraw", { timeout: 60_000 });
   await shoot(page, SHOTS, "phone-refunded");
   await trustNothing(page, "refund");
   await page.click("#withdraw");
@@ -104,7 +104,7 @@ test("an order that the pool declines says why, and the money comes back", async
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
   await order(page, "1LoVErs");
-  await page.waitForSelector('[data-stage="refunded"]', { timeout: 20_000 });
+  await page.waitForSelector('[data-stage="refunded"]', { timeout: 60_000 });
   assert.match(await page.textContent("#refund"), /declined the order: no worker of this pool may run it/);
   await page.waitForSelector("#withdraw");
   await shoot(page, SHOTS, "desktop-declined");
