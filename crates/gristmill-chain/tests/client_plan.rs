@@ -13,7 +13,7 @@ use gristmill_chain::{
     follow::BlockRef,
     send::{
         IN_FLIGHT_MAX, Revert, SendConfig,
-        entry::{Action, Attempt, Change, Entry, Inclusion, State},
+        entry::{Action, Attempt, Change, Entry, Inclusion, Passed, State},
         fees::Fees,
         plan::{self, Facts, Head, Hold, Step},
     },
@@ -571,4 +571,47 @@ fn actions_wait_for_their_block_and_time() {
     let mut facts = calm();
     facts.head.number = 101;
     assert_eq!(plan::plan(&entries, &facts, &SendConfig::default(), 51).steps.len(), 2);
+}
+
+fn inclusion(transaction: B256, number: u64) -> Inclusion {
+    let block = BlockRef { number, hash: B256::repeat_byte(7) };
+    Inclusion { transaction, block, succeeded: true, gas_used: GAS, gas_price_wei: 1 }
+}
+
+#[test]
+fn a_nonce_is_given_up_only_after_patience_and_confirmations() {
+    let config = SendConfig { confirmations: 3, lag_patience: Duration::from_millis(500), ..SendConfig::default() };
+    let ours = attempt(5, 3_000);
+    let news = |head: u64, now_ms: u64| {
+        let mut facts = calm();
+        facts.nonce = 6;
+        facts.head.number = head;
+        facts.receipts = [(ours.hash, None)].into();
+        let passed = Some(Passed { head: 100, at_ms: 10_000 });
+        let pending = entry(1, State::Pending { nonce: 5, passed }, vec![ours.clone()]);
+        plan::plan(&[pending], &facts, &config, now_ms).steps
+    };
+    assert!(news(102, 99_000).is_empty(), "two confirmations are not three");
+    assert!(news(103, 10_499).is_empty(), "nodes may lag for half a second");
+    assert_eq!(news(103, 10_500), vec![Step::Record { id: 1, change: Change::NonceTaken }]);
+}
+
+#[test]
+fn a_missing_receipt_means_a_reorganisation_only_if_the_block_is_gone() {
+    let ours = attempt(4, 3_000);
+    let news = |mined_in: u64, there: Option<B256>| {
+        let inclusion = inclusion(ours.hash, mined_in);
+        let mut facts = calm();
+        facts.receipts = [(ours.hash, None)].into();
+        facts.blocks = there.map(|hash| (mined_in, hash)).into_iter().collect();
+        let states = [State::Mined { nonce: 4, inclusion }, State::Settled { nonce: 4, inclusion }];
+        states.map(|state| {
+            let steps = plan::plan(&[entry(1, state, vec![ours.clone()])], &facts, &SendConfig::default(), 0).steps;
+            steps == vec![Step::Record { id: 1, change: Change::Vanished }]
+        })
+    };
+    assert_eq!(news(90, Some(B256::repeat_byte(7))), [false, false], "the node has the block, so the receipt is late");
+    assert_eq!(news(90, None), [false, false], "the node has not got so far");
+    assert_eq!(news(90, Some(B256::repeat_byte(8))), [true, true], "another block is in its place");
+    assert_eq!(news(101, None), [true, true], "the chain has become shorter");
 }
