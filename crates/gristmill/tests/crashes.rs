@@ -7,7 +7,7 @@ use std::time::Duration;
 use grid::Grid;
 
 /// Takes some seconds on one slot, so that kills land in the middle.
-const PATTERN: &str = "1Love";
+const PATTERN: &str = "1QLbz";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
