@@ -33,8 +33,6 @@ pub(crate) const BETA: Element = Element::from_words([
 pub(crate) struct Element(pub(crate) [u64; 5]);
 
 impl Element {
-    pub(crate) const ONE: Self = Self([1, 0, 0, 0, 0]);
-
     /// From eight big-endian words.
     const fn from_words(words: [u32; 8]) -> Self {
         let low = words[7] as u64 | (words[6] as u64) << 32;
@@ -68,6 +66,10 @@ impl Element {
             .as_flattened()
             .try_into()
             .expect("eight words")
+    }
+
+    pub(crate) fn bytes(&self) -> [u8; 32] {
+        self.words().map(u32::to_be_bytes).as_flattened().try_into().expect("32 bytes")
     }
 
     /// Loose from two reduced.

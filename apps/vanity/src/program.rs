@@ -8,6 +8,7 @@ mod keygen;
 mod nice;
 mod print;
 mod progress;
+mod resume;
 mod search;
 mod unit;
 mod verify;

@@ -11,9 +11,12 @@ use std::{
 
 use crate::unit::{Report, Search, Slice, Step, search};
 
-/// Points a thread takes at a time: long enough that finding its first centre costs a thousandth, short enough that
-/// the threads end together.
-const PIECE_POINTS: u64 = 1 << 18;
+/// Points a thread takes at a time: enough that finding its first centre (a quarter of a millisecond) costs less than a
+/// thousandth.
+const PIECE_POINTS_MAX: u64 = 1 << 21;
+/// Short slices are cut finer, so that the threads end together.
+const PIECES_PER_THREAD: u64 = 16;
+const PIECE_POINTS_MIN: u64 = 1 << 14;
 
 /// Searches a slice on `threads` threads; `on_step` is called by all of them, one at a time.
 ///
@@ -25,6 +28,8 @@ pub fn search_on_threads(
     threads: usize,
     on_step: impl FnMut(&Step<'_>) -> ControlFlow<()> + Send,
 ) -> Report {
+    let pieces = PIECES_PER_THREAD * threads.max(1) as u64;
+    let piece_points = (slice.length / pieces).clamp(PIECE_POINTS_MIN, PIECE_POINTS_MAX);
     let taken = AtomicU64::new(0);
     let stopped = AtomicBool::new(false);
     let on_step = Mutex::new(on_step);
@@ -39,7 +44,7 @@ pub fn search_on_threads(
     let work = || {
         let mut whole = Report::default();
         while !stopped.load(Ordering::Relaxed) {
-            let Some(piece) = take_piece(&taken, slice) else { break };
+            let Some(piece) = take_piece(&taken, slice, piece_points) else { break };
             let report = search(job, piece, step);
             whole.points += report.points;
             whole.hits.extend(report.hits);
@@ -55,10 +60,10 @@ pub fn search_on_threads(
     merge(reports)
 }
 
-fn take_piece(taken: &AtomicU64, slice: Slice) -> Option<Slice> {
-    let take = |done: u64| (done < slice.length).then(|| done.saturating_add(PIECE_POINTS).min(slice.length));
+fn take_piece(taken: &AtomicU64, slice: Slice, piece_points: u64) -> Option<Slice> {
+    let take = |done: u64| (done < slice.length).then(|| done.saturating_add(piece_points).min(slice.length));
     let from = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-    Some(Slice { start: slice.start + from, length: PIECE_POINTS.min(slice.length - from) })
+    Some(Slice { start: slice.start + from, length: piece_points.min(slice.length - from) })
 }
 
 fn merge(reports: Vec<Report>) -> Report {

@@ -41,14 +41,25 @@ impl WordFilter {
         self.bitmap.is_empty()
     }
 
-    /// For filters that are not simple: whether the exact check is worth it.
+    /// Bit i is set if word i is in one of the intervals.
     #[inline]
-    pub(crate) fn may_accept(&self, word: u32) -> bool {
+    pub(crate) fn accepted_of(&self, words: &[u32]) -> u32 {
+        words.iter().enumerate().fold(0, |mask, (lane, &word)| {
+            let accepted = match self.is_simple() {
+                true => self.intervals.iter().any(|interval| word.wrapping_sub(interval.low) <= interval.width),
+                false => self.may_accept(word),
+            };
+            mask | u32::from(accepted) << lane
+        })
+    }
+
+    #[inline]
+    fn may_accept(&self, word: u32) -> bool {
         let slot = word >> (32 - BITMAP_BITS);
         self.bitmap[slot as usize / 64] >> (slot % 64) & 1 == 1 && self.accepts(word)
     }
 
-    pub(crate) fn accepts(&self, word: u32) -> bool {
+    fn accepts(&self, word: u32) -> bool {
         let after = self.intervals.partition_point(|interval| interval.low <= word);
         after > 0 && word <= self.intervals[after - 1].high()
     }

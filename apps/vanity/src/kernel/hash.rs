@@ -5,7 +5,7 @@ use super::{
     lanes::{Coordinates, GROUP, WordLanes},
 };
 
-const SHA_INITIAL: [u32; 8] =
+pub(crate) const SHA_INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 const SHA_ROUND: [u32; 64] = [
@@ -21,8 +21,11 @@ const SHA_ROUND: [u32; 64] = [
 
 /// The message block of a compressed key: prefix byte, x, padding, length 264 bits.
 #[inline(always)]
-fn key_block<W: WordLanes>(coordinates: &Coordinates, first: usize, odd: bool) -> [W; 16] {
-    let x: [W; 8] = std::array::from_fn(|word| W::load(&coordinates.0[word][first..first + W::LANES]));
+pub(crate) fn key_block<W: WordLanes>(coordinates: &Coordinates, first: usize, odd: bool) -> [W; 16] {
+    let mut x = [W::splat(0); 8];
+    for (x, row) in x.iter_mut().zip(&coordinates.0) {
+        *x = W::load(&row[first..first + W::LANES]);
+    }
     let mut block = [W::splat(0); 16];
     block[0] = x[0].shift_right::<8>().or(W::splat((2 + u32::from(odd)) << 24));
     for word in 1..8 {
@@ -31,6 +34,17 @@ fn key_block<W: WordLanes>(coordinates: &Coordinates, first: usize, odd: bool) -
     block[8] = x[7].shift_left::<24>().or(W::splat(0x0080_0000));
     block[15] = W::splat(33 * 8);
     block
+}
+
+/// Replaces the words at these places by those sixteen rounds later.
+macro_rules! extend_block {
+    ($block:ident, $($t:expr),*) => { $(
+        let far = $block[($t + 1) % 16];
+        let near = $block[($t + 14) % 16];
+        let sum0 = far.rotate_left::<25, 7>().xor3(far.rotate_left::<14, 18>(), far.shift_right::<3>());
+        let sum1 = near.rotate_left::<15, 17>().xor3(near.rotate_left::<13, 19>(), near.shift_right::<10>());
+        $block[$t] = $block[$t].add(sum0).add($block[($t + 9) % 16]).add(sum1);
+    )* };
 }
 
 #[inline(always)]
@@ -59,35 +73,65 @@ fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
             round!(b c d e f g h a, $t + 7);
         };
     }
-    macro_rules! extend {
-        ($($t:literal)*) => { $(
-            let far = block[($t + 1) % 16];
-            let near = block[($t + 14) % 16];
-            let sum0 = far.rotate_left::<25, 7>().xor3(far.rotate_left::<14, 18>(), far.shift_right::<3>());
-            let sum1 = near.rotate_left::<15, 17>().xor3(near.rotate_left::<13, 19>(), near.shift_right::<10>());
-            block[$t] = block[$t].add(sum0).add(block[($t + 9) % 16]).add(sum1);
-        )* };
-    }
     eight!(0);
     eight!(8);
-    extend!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    extend_block!(block, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     eight!(16);
     eight!(24);
-    extend!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    extend_block!(block, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     eight!(32);
     eight!(40);
-    extend!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    extend_block!(block, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     eight!(48);
     eight!(56);
     let [i0, i1, i2, i3, i4, i5, i6, i7] = initial;
     [a.add(i0), b.add(i1), c.add(i2), d.add(i3), e.add(i4), f.add(i5), g.add(i6), h.add(i7)]
 }
 
+/// The message schedule plus round constants, four rounds at a time.
+#[inline(always)]
+pub(crate) fn expand<W: WordLanes>(mut block: [W; 16], mut take: impl FnMut(usize, [W; 4])) {
+    macro_rules! quads {
+        ($($quad:literal)*) => { $(
+            if $quad >= 4 {
+                extend_block!(block, $quad % 4 * 4, $quad % 4 * 4 + 1, $quad % 4 * 4 + 2, $quad % 4 * 4 + 3);
+            }
+            let words = std::array::from_fn(|word| {
+                block[$quad % 4 * 4 + word].add(W::splat(SHA_ROUND[4 * $quad + word]))
+            });
+            take($quad, words);
+        )* };
+    }
+    quads!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+}
+
 const RIPEMD_INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
 /// RIPEMD-160 of a SHA-256 digest, given and returned as big-endian words.
 #[inline(always)]
-fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
+pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
+    ripemd160_among(digest, &mut Nothing)
+}
+
+/// What a processor can do on its other ports between the 80 steps of RIPEMD-160.
+///
+/// Not a closure, which could not be told to be compiled into each of its 80 places.
+pub(crate) trait OtherWork {
+    fn step(&mut self, step: usize);
+}
+
+struct Nothing;
+
+impl OtherWork for Nothing {
+    #[inline(always)]
+    fn step(&mut self, _: usize) {}
+}
+
+/// The same, with other work between the steps.
+///
+/// The two lines of the function are taken step by step in turn: alone, each waits for its own results.
+#[inline(always)]
+pub(crate) fn ripemd160_among<W: WordLanes>(digest: [W; 8], other_work: &mut impl OtherWork) -> [W; 5] {
     let mut block = [W::splat(0); 16];
     for (word, value) in digest.into_iter().enumerate() {
         block[word] = value.swap_bytes();
@@ -95,9 +139,8 @@ fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
     block[8] = W::splat(0x80);
     block[14] = W::splat(256);
 
-    let initial = RIPEMD_INITIAL.map(W::splat);
     macro_rules! step {
-        ($function:ident, $constant:literal, $a:ident $b:ident $c:ident $d:ident $e:ident, $word:literal $bits:literal) => {
+        ($function:ident $constant:literal, $a:ident $b:ident $c:ident $d:ident $e:ident, $word:literal $bits:literal) => {
             let mut sum = $a.add($function($b, $c, $d)).add(block[$word]);
             if $constant != 0u32 {
                 sum = sum.add(W::splat($constant));
@@ -108,38 +151,43 @@ fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
     }
     // Five steps bring the variables back to their places; sixteen shift them by one.
     macro_rules! round {
-        ($f:ident $k:literal, $a:ident $b:ident $c:ident $d:ident $e:ident,
-         $($w0:literal $s0:literal $w1:literal $s1:literal $w2:literal $s2:literal $w3:literal $s3:literal $w4:literal $s4:literal)*;
-         $w:literal $s:literal) => {
-            $(
-                step!($f, $k, $a $b $c $d $e, $w0 $s0);
-                step!($f, $k, $e $a $b $c $d, $w1 $s1);
-                step!($f, $k, $d $e $a $b $c, $w2 $s2);
-                step!($f, $k, $c $d $e $a $b, $w3 $s3);
-                step!($f, $k, $b $c $d $e $a, $w4 $s4);
-            )*
-            step!($f, $k, $a $b $c $d $e, $w $s);
+        ($n:literal, $fl:ident $kl:literal, $fr:ident $kr:literal,
+         $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident, $($step:tt)*) => {
+            round!(@ $n, $fl $kl, $fr $kr, $a $b $c $d $e, $p $q $r $s $t, $($step)*);
         };
+        (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
+         $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,
+         $wl:literal $sl:literal $wr:literal $sr:literal $($rest:tt)*) => {
+            step!($fl $kl, $a $b $c $d $e, $wl $sl);
+            step!($fr $kr, $p $q $r $s $t, $wr $sr);
+            other_work.step($n);
+            round!(@ $n + 1, $fl $kl, $fr $kr, $e $a $b $c $d, $t $p $q $r $s, $($rest)*);
+        };
+        (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
+         $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,) => {};
     }
-    let [mut a, mut b, mut c, mut d, mut e] = initial;
-    round!(f1 0x0000_0000, a b c d e, 0 11 1 14 2 15 3 12 4 5  5 8 6 7 7 9 8 11 9 13  10 14 11 15 12 6 13 7 14 9; 15 8);
-    round!(f2 0x5a82_7999, e a b c d, 7 7 4 6 13 8 1 13 10 11  6 9 15 7 3 15 12 7 0 12  9 15 5 9 2 11 14 7 11 13; 8 12);
-    round!(f3 0x6ed9_eba1, d e a b c, 3 11 10 13 14 6 4 7 9 14  15 9 8 13 1 15 2 14 7 8  0 13 6 6 13 5 11 12 5 7; 12 5);
-    round!(f4 0x8f1b_bcdc, c d e a b, 1 11 9 12 11 14 10 15 0 14  8 15 12 9 4 8 13 9 3 14  7 5 15 6 14 8 5 6 6 5; 2 12);
-    round!(f5 0xa953_fd4e, b c d e a, 4 9 0 15 5 5 9 11 7 6  12 8 2 13 10 12 14 5 1 12  3 13 8 14 11 11 6 8 15 5; 13 6);
-    let left = [a, b, c, d, e];
-
-    let [mut a, mut b, mut c, mut d, mut e] = initial;
-    round!(f5 0x50a2_8be6, a b c d e, 5 8 14 9 7 9 0 11 9 13  2 15 11 15 4 5 13 7 6 7  15 8 8 11 1 14 10 14 3 12; 12 6);
-    round!(f4 0x5c4d_d124, e a b c d, 6 9 11 13 3 15 7 7 0 12  13 8 5 9 10 11 14 7 15 7  8 12 12 7 4 6 9 15 1 13; 2 11);
-    round!(f3 0x6d70_3ef3, d e a b c, 15 9 5 7 1 15 3 11 7 8  14 6 6 6 9 14 11 12 8 13  12 5 2 14 10 13 0 13 4 7; 13 5);
-    round!(f2 0x7a6d_76e9, c d e a b, 8 15 6 5 4 8 1 11 3 14  11 14 15 6 0 14 5 6 12 9  2 12 13 9 9 12 7 5 10 15; 14 8);
-    round!(f1 0x0000_0000, b c d e a, 12 8 15 5 10 12 4 9 1 12  5 5 8 14 7 6 6 8 2 13  13 6 14 5 0 15 3 13 9 11; 11 11);
-    let right = [a, b, c, d, e];
+    let [mut a, mut b, mut c, mut d, mut e] = RIPEMD_INITIAL.map(W::splat);
+    let [mut p, mut q, mut r, mut s, mut t] = RIPEMD_INITIAL.map(W::splat);
+    // Word and rotation of the left step, then of the right.
+    round!(0, f1 0x0000_0000, f5 0x50a2_8be6, a b c d e, p q r s t,
+        0 11 5 8  1 14 14 9  2 15 7 9  3 12 0 11  4 5 9 13  5 8 2 15  6 7 11 15  7 9 4 5
+        8 11 13 7  9 13 6 7  10 14 15 8  11 15 8 11  12 6 1 14  13 7 10 14  14 9 3 12  15 8 12 6);
+    round!(16, f2 0x5a82_7999, f4 0x5c4d_d124, e a b c d, t p q r s,
+        7 7 6 9  4 6 11 13  13 8 3 15  1 13 7 7  10 11 0 12  6 9 13 8  15 7 5 9  3 15 10 11
+        12 7 14 7  0 12 15 7  9 15 8 12  5 9 12 7  2 11 4 6  14 7 9 15  11 13 1 13  8 12 2 11);
+    round!(32, f3 0x6ed9_eba1, f3 0x6d70_3ef3, d e a b c, s t p q r,
+        3 11 15 9  10 13 5 7  14 6 1 15  4 7 3 11  9 14 7 8  15 9 14 6  8 13 6 6  1 15 9 14
+        2 14 11 12  7 8 8 13  0 13 12 5  6 6 2 14  13 5 10 13  11 12 0 13  5 7 4 7  12 5 13 5);
+    round!(48, f4 0x8f1b_bcdc, f2 0x7a6d_76e9, c d e a b, r s t p q,
+        1 11 8 15  9 12 6 5  11 14 4 8  10 15 1 11  0 14 3 14  8 15 11 14  12 9 15 6  4 8 0 14
+        13 9 5 6  3 14 12 9  7 5 2 12  15 6 13 9  14 8 9 12  5 6 7 5  6 5 10 15  2 12 14 8);
+    round!(64, f5 0xa953_fd4e, f1 0x0000_0000, b c d e a, q r s t p,
+        4 9 12 8  0 15 15 5  5 5 10 12  9 11 4 9  7 6 1 12  12 8 5 5  2 13 8 14  10 12 7 6
+        14 5 6 8  1 12 2 13  3 13 13 6  8 14 14 5  11 11 0 15  6 8 3 13  15 5 9 11  13 6 11 11);
+    let (left, right) = ([a, b, c, d, e], [p, q, r, s, t]);
 
     // After 80 steps the variables sit where they started.
-    let sum =
-        |initial: usize, l: usize, r: usize| W::splat(RIPEMD_INITIAL[initial]).add(left[l]).add(right[r]).swap_bytes();
+    let sum = |i: usize, l: usize, r: usize| W::splat(RIPEMD_INITIAL[i]).add(left[l]).add(right[r]).swap_bytes();
     [sum(1, 2, 3), sum(2, 3, 4), sum(3, 4, 0), sum(4, 0, 1), sum(0, 1, 2)]
 }
 
@@ -166,10 +214,10 @@ fn f5<W: WordLanes>(x: W, y: W, z: W) -> W {
 
 /// The first word of each key's hash, tested against the filter.
 #[inline(always)]
-pub(crate) fn key_hashes<W: WordLanes>(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
+pub(crate) fn key_hashes<W: WordLanes>(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
     let mut accepted = 0;
     for first in (0..GROUP).step_by(W::LANES) {
-        let digest = sha256(key_block::<W>(coordinates, first, odd));
+        let digest = sha256(key_block::<W>(x, first, odd));
         accepted |= ripemd160(digest)[0].accepted_by(filter) << first;
     }
     accepted
@@ -177,12 +225,17 @@ pub(crate) fn key_hashes<W: WordLanes>(coordinates: &Coordinates, odd: bool, fil
 
 /// The same for the P2SH script hash of the key's witness program.
 #[inline(always)]
-pub(crate) fn wrapped_key_hashes<W: WordLanes>(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
+pub(crate) fn wrapped_key_hashes<W: WordLanes>(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
     let mut accepted = 0;
     for first in (0..GROUP).step_by(W::LANES) {
-        let key_hash = ripemd160(sha256(key_block::<W>(coordinates, first, odd)));
-        let script_hash = ripemd160(sha256(script_block(key_hash)));
-        accepted |= script_hash[0].accepted_by(filter) << first;
+        let mut block = key_block::<W>(x, first, odd);
+        let mut hash = [W::splat(0); 5];
+        // A loop, so that the code of the two hashes is there once.
+        for _ in 0..2 {
+            hash = ripemd160(sha256(block));
+            block = script_block(hash);
+        }
+        accepted |= hash[0].accepted_by(filter) << first;
     }
     accepted
 }

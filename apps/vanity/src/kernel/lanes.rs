@@ -47,42 +47,85 @@ pub(crate) trait FieldLanes: Copy {
         (0..Self::LANES).any(|lane| self.lane(lane).is_zero())
     }
 
-    #[inline(always)]
-    fn square_times(&self, times: usize) -> Self {
-        let mut power = *self;
-        for _ in 0..times {
-            power = power.square();
-        }
-        power
-    }
-
-    /// x^(p−2), by the chain of libsecp256k1: p−2 in binary has runs of 223, 22, 1 and 2 ones, and 5 bits between.
+    /// x^(p−2), by the chain of libsecp256k1: p−2 in binary has runs of 223, 22, 1, 2 and 1 ones.
+    ///
+    /// A loop over the chain, so that the code of a multiplication is there once.
     #[inline(always)]
     fn invert(&self) -> Self {
-        let x1 = *self;
-        let x2 = x1.square().multiply(&x1);
-        let x3 = x2.square().multiply(&x1);
-        let x6 = x3.square_times(3).multiply(&x3);
-        let x9 = x6.square_times(3).multiply(&x3);
-        let x11 = x9.square_times(2).multiply(&x2);
-        let x22 = x11.square_times(11).multiply(&x11);
-        let x44 = x22.square_times(22).multiply(&x22);
-        let x88 = x44.square_times(44).multiply(&x44);
-        let x176 = x88.square_times(88).multiply(&x88);
-        let x220 = x176.square_times(44).multiply(&x44);
-        let x223 = x220.square_times(3).multiply(&x3);
-        let high = x223.square_times(23).multiply(&x22);
-        let middle = high.square_times(5).multiply(&x1);
-        middle.square_times(3).multiply(&x2).square_times(2).multiply(&x1)
+        /// Which earlier power to start from, how often to square it, and which one to multiply by.
+        const CHAIN: [(usize, usize, usize); 15] = [
+            (0, 1, 0),
+            (1, 1, 0),
+            (2, 3, 2),
+            (3, 3, 2),
+            (4, 2, 1),
+            (5, 11, 5),
+            (6, 22, 6),
+            (7, 44, 7),
+            (8, 88, 8),
+            (9, 44, 7),
+            (10, 3, 2),
+            (11, 23, 6),
+            (12, 5, 0),
+            (13, 3, 1),
+            (14, 2, 0),
+        ];
+        let mut powers = [*self; CHAIN.len() + 1];
+        for (number, (from, squarings, by)) in CHAIN.into_iter().enumerate() {
+            let mut power = powers[from];
+            for _ in 0..squarings {
+                power = power.square();
+            }
+            powers[number + 1] = power.multiply(&powers[by]);
+        }
+        powers[CHAIN.len()]
     }
 }
 
-/// Hashes a group and says which points' hashes may lie in a wanted range: the first 32 bits decide.
-pub(crate) trait Hasher {
-    /// Bit i is set for the point in column i. The compressed key is `02 + odd ‖ x`.
-    fn key_hashes(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32;
-    /// The same for the script hash that wraps the key hash.
-    fn wrapped_key_hashes(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32;
+/// The x coordinates of a group's points, turned by β⁰, β¹ and β².
+pub(crate) type Group = [Coordinates; 3];
+
+/// The y coordinates of a group's points and of their negatives, which Ethereum addresses need.
+pub(crate) type Heights = [Coordinates; 2];
+
+/// For each prefix (for Ethereum: for y and −y), a bit per column: whether the first 32 bits of the hash may lie in a wanted range.
+pub(crate) type Accepted = [u32; 2];
+
+/// Hashes groups of points.
+pub(crate) trait Hasher: Sync {
+    /// As compressed keys with both prefixes.
+    fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]);
+    /// As the script hashes that wrap these.
+    fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]);
+    /// As Ethereum addresses, for y and for −y.
+    fn ethereum_hashes(
+        &self,
+        groups: &[Group],
+        heights: &[Heights],
+        filter: &WordFilter,
+        accepted: &mut [[Accepted; 3]],
+    );
+}
+
+/// Calls `hash` for each vector of x and each prefix.
+pub(crate) fn each_key(groups: &[Group], accepted: &mut [[Accepted; 3]], hash: impl Fn(&Coordinates, bool) -> u32) {
+    for (x, accepted) in groups.as_flattened().iter().zip(accepted.as_flattened_mut()) {
+        *accepted = [hash(x, false), hash(x, true)];
+    }
+}
+
+/// Calls `hash` for each vector of x and each of y.
+pub(crate) fn each_point(
+    groups: &[Group],
+    heights: &[Heights],
+    accepted: &mut [[Accepted; 3]],
+    hash: impl Fn(&Coordinates, &Coordinates) -> u32,
+) {
+    for ((group, [y, negative_y]), accepted) in groups.iter().zip(heights).zip(accepted) {
+        for (x, accepted) in group.iter().zip(accepted) {
+            *accepted = [hash(x, y), hash(x, negative_y)];
+        }
+    }
 }
 
 /// The operations of SHA-256 and RIPEMD-160 on several 32-bit words at once.
@@ -97,8 +140,8 @@ pub(crate) trait WordLanes: Copy {
     fn or(self, other: Self) -> Self;
     fn not(self) -> Self;
     fn rotate_left<const BITS: i32, const REST: i32>(self) -> Self;
-    fn shift_right<const BITS: i32>(self) -> Self;
-    fn shift_left<const BITS: i32>(self) -> Self;
+    fn shift_right<const BITS: u32>(self) -> Self;
+    fn shift_left<const BITS: u32>(self) -> Self;
     fn swap_bytes(self) -> Self;
     /// Bit i is set if lane i is in one of the filter's intervals.
     fn accepted_by(self, filter: &WordFilter) -> u32;
@@ -116,7 +159,8 @@ pub(crate) trait WordLanes: Copy {
 
     #[inline(always)]
     fn majority(self, b: Self, c: Self) -> Self {
-        self.and(b).or(c.and(self.or(b)))
+        // What is `b ^ c` here was `self ^ b` in the round before, and is not computed twice.
+        b.xor(self.xor(b).and(b.xor(c)))
     }
 
     /// `(self | !b) ^ c`, of RIPEMD-160.

@@ -1,28 +1,50 @@
-//! The back end that needs nothing from the processor: plain integers, and arrays that a compiler may vectorise.
+//! The back end that needs nothing from the processor: plain integers, one hash at a time.
 
 use super::{
     filter::WordFilter,
     hash,
-    lanes::{Coordinates, FieldLanes, Hasher, WordLanes},
-    walk::Arithmetic,
+    keccak::{self, DoubleLanes},
+    lanes::{Accepted, Coordinates, FieldLanes, Group, Hasher, Heights, WordLanes, each_key, each_point},
+    walk::{Arithmetic, Centres, Pending, Walker},
 };
-use crate::field::Element;
+use crate::{field::Element, kernel::Find};
 
 pub(crate) struct Portable;
 
 impl Arithmetic for Portable {
     type Field = Element;
-    type Hasher = Self;
     const HALF: usize = 512;
+
+    fn check_block(
+        walker: &mut Walker<'_, Self>,
+        centres: &Centres<Element>,
+        finds: &mut Vec<Find>,
+    ) -> Option<Centres<Element>> {
+        walker.check_block_inline(centres, finds)
+    }
+
+    fn spread(pending: &mut Pending<Element>) {
+        pending.spread_inline();
+    }
 }
 
 impl Hasher for Portable {
-    fn key_hashes(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
-        hash::key_hashes::<Words>(coordinates, odd, filter)
+    fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
+        each_key(groups, accepted, |x, odd| hash::key_hashes::<u32>(x, odd, filter));
     }
 
-    fn wrapped_key_hashes(coordinates: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
-        hash::wrapped_key_hashes::<Words>(coordinates, odd, filter)
+    fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
+        each_key(groups, accepted, |x, odd| hash::wrapped_key_hashes::<u32>(x, odd, filter));
+    }
+
+    fn ethereum_hashes(
+        &self,
+        groups: &[Group],
+        heights: &[Heights],
+        filter: &WordFilter,
+        accepted: &mut [[Accepted; 3]],
+    ) {
+        each_point(groups, heights, accepted, |x, y| keccak::address_words::<u64>(x, y, filter));
     }
 }
 
@@ -80,90 +102,100 @@ impl FieldLanes for Element {
     }
 }
 
-const WORD_LANES: usize = 4;
-
-#[derive(Clone, Copy)]
-struct Words([u32; WORD_LANES]);
-
-impl Words {
-    #[inline(always)]
-    fn zip(self, other: Self, operation: impl Fn(u32, u32) -> u32) -> Self {
-        Self(std::array::from_fn(|lane| operation(self.0[lane], other.0[lane])))
-    }
-
-    #[inline(always)]
-    fn map(self, operation: impl Fn(u32) -> u32) -> Self {
-        Self(self.0.map(operation))
-    }
-}
-
-impl WordLanes for Words {
-    const LANES: usize = WORD_LANES;
+impl WordLanes for u32 {
+    const LANES: usize = 1;
 
     #[inline(always)]
     fn load(words: &[u32]) -> Self {
-        Self(words.try_into().expect("as many words as lanes"))
+        words[0]
     }
 
     #[inline(always)]
     fn splat(word: u32) -> Self {
-        Self([word; WORD_LANES])
+        word
     }
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        self.zip(other, u32::wrapping_add)
+        self.wrapping_add(other)
     }
 
     #[inline(always)]
     fn xor(self, other: Self) -> Self {
-        self.zip(other, |a, b| a ^ b)
+        self ^ other
     }
 
     #[inline(always)]
     fn and(self, other: Self) -> Self {
-        self.zip(other, |a, b| a & b)
+        self & other
     }
 
     #[inline(always)]
     fn or(self, other: Self) -> Self {
-        self.zip(other, |a, b| a | b)
+        self | other
     }
 
     #[inline(always)]
     fn not(self) -> Self {
-        self.map(|word| !word)
+        !self
     }
 
     #[inline(always)]
     fn rotate_left<const BITS: i32, const REST: i32>(self) -> Self {
-        self.map(|word| word << BITS | word >> REST)
+        self << BITS | self >> REST
     }
 
     #[inline(always)]
-    fn shift_right<const BITS: i32>(self) -> Self {
-        self.map(|word| word >> BITS)
+    fn shift_right<const BITS: u32>(self) -> Self {
+        self >> BITS
     }
 
     #[inline(always)]
-    fn shift_left<const BITS: i32>(self) -> Self {
-        self.map(|word| word << BITS)
+    fn shift_left<const BITS: u32>(self) -> Self {
+        self << BITS
     }
 
     #[inline(always)]
     fn swap_bytes(self) -> Self {
-        self.map(u32::swap_bytes)
+        u32::swap_bytes(self)
     }
 
     #[inline(always)]
     fn accepted_by(self, filter: &WordFilter) -> u32 {
-        let bits = self.0.iter().enumerate().map(|(lane, &word)| {
-            let accepted = match filter.is_simple() {
-                true => filter.intervals.iter().any(|interval| word.wrapping_sub(interval.low) <= interval.width),
-                false => filter.may_accept(word),
-            };
-            u32::from(accepted) << lane
-        });
-        bits.fold(0, |mask, bit| mask | bit)
+        filter.accepted_of(&[self])
+    }
+}
+
+impl DoubleLanes for u64 {
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    fn load(doubles: &[u64]) -> Self {
+        doubles[0]
+    }
+
+    #[inline(always)]
+    fn store(self, doubles: &mut [u64]) {
+        doubles[0] = self;
+    }
+
+    #[inline(always)]
+    fn splat(double: u64) -> Self {
+        double
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        self ^ other
+    }
+
+    #[inline(always)]
+    fn xor_and_not(self, b: Self, c: Self) -> Self {
+        self ^ (!b & c)
+    }
+
+    #[inline(always)]
+    fn rotate_left(self, bits: u32) -> Self {
+        u64::rotate_left(self, bits)
     }
 }

@@ -7,7 +7,10 @@ use k256::{
     elliptic_curve::{BatchNormalize, sec1::ToEncodedPoint},
 };
 
-use crate::field::Element;
+use crate::{
+    AddressKind, Hash160, Image,
+    field::{BETA, Element},
+};
 
 /// Pairs ±i per block and lane that a back end may ask for.
 pub(crate) const HALF_MAX: usize = 512;
@@ -28,6 +31,16 @@ impl Affine {
         let encoded = point.to_encoded_point(false);
         let coordinate = |bytes: Option<&k256::FieldBytes>| Some(Element::from_bytes(&(*bytes?).into()));
         Some(Self { x: coordinate(encoded.x())?, y: coordinate(encoded.y())? })
+    }
+}
+
+impl Affine {
+    /// The hash of one of the six images of this point.
+    pub(crate) fn image_hash(&self, image: Image, kind: AddressKind) -> Hash160 {
+        let turned = (0..image.endomorphism()).fold(self.x, |x, _| x.multiply(&BETA).canonical());
+        let is_odd = self.y.0[0] & 1 == 1;
+        let y = if is_odd == image.is_odd() { self.y } else { Element::default().difference(&self.y).canonical() };
+        kind.hash_of_point(&turned.bytes(), &y.bytes())
     }
 }
 

@@ -1,34 +1,42 @@
 //! The walk: blocks of consecutive points around centres, one field inversion for a whole block.
 //!
 //! Each lane has a centre C and checks C − HALF·G … C + (HALF − 1)·G. The points C ± i·G share dx = x(i·G) − x(C), and
-//! all the dx of a block, with the one of the jump to the next centre, share one inversion (Montgomery's trick). The y
-//! coordinate is never computed: both prefixes of each x are candidates.
+//! all the dx of a block, with the one of the jump to the next centre, share one inversion (Montgomery's trick). For
+//! Bitcoin the y coordinate is never computed: both prefixes of each x are candidates.
 
 use k256::{ProjectivePoint, Scalar};
 
 use super::{
     Find, Goal, Walk,
-    lanes::{Coordinates, FieldLanes, GROUP, Hasher},
+    lanes::{Coordinates, FieldLanes, GROUP, Group, Hasher, Heights},
     table::{self, Affine},
 };
 use crate::{
-    AddressKind, Hash160, Image, PublicKey,
+    AddressKind, Hash160, Image,
     field::{BETA, Element},
-    verify,
 };
 
-/// A back end: how it does field elements and hashes.
-pub(crate) trait Arithmetic {
+/// How a back end does field elements. Each function is compiled for the processor features of the back end.
+pub(crate) trait Arithmetic: Sized {
     type Field: FieldLanes;
-    type Hasher: Hasher;
     /// Pairs per lane and block.
     const HALF: usize;
-
     const BLOCK_POINTS: u32 = (2 * Self::HALF * Self::Field::LANES) as u32;
+
+    /// [`Walker::check_block_inline`].
+    fn check_block(
+        walker: &mut Walker<'_, Self>,
+        centres: &Centres<Self::Field>,
+        finds: &mut Vec<Find>,
+    ) -> Option<Centres<Self::Field>>;
+
+    /// [`Pending::spread_inline`].
+    fn spread(pending: &mut Pending<Self::Field>);
 }
 
 pub(crate) struct Walker<'goal, A: Arithmetic> {
     goal: &'goal Goal,
+    hasher: &'static dyn Hasher,
     origin: ProjectivePoint,
     /// The block starts at `origin + next·G`.
     next: Scalar,
@@ -36,25 +44,26 @@ pub(crate) struct Walker<'goal, A: Arithmetic> {
     centres: Option<Centres<A::Field>>,
     jump: Affine,
     products: Vec<A::Field>,
-    pending: Pending,
+    pending: Pending<A::Field>,
 }
 
 #[derive(Clone, Copy)]
-struct Centres<F> {
+pub(crate) struct Centres<F> {
     x: F,
     y: F,
 }
 
 impl<'goal, A: Arithmetic> Walker<'goal, A> {
-    pub(crate) fn new(goal: &'goal Goal, origin: ProjectivePoint, first: Scalar) -> Self {
+    pub(crate) fn new(goal: &'goal Goal, hasher: &'static dyn Hasher, origin: ProjectivePoint, first: Scalar) -> Self {
         let mut walker = Self {
             goal,
+            hasher,
             origin,
             next: first,
             centres: None,
             jump: table::jump(A::BLOCK_POINTS),
             products: Vec::with_capacity(A::HALF + 1),
-            pending: Pending::new(),
+            pending: Pending::new(goal.kind == AddressKind::Ethereum),
         };
         walker.find_centres();
         walker
@@ -74,13 +83,18 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
 
     /// Checks the block around the centres and returns the next ones; `None` if two points to add share their x.
     #[inline(always)]
-    fn check_block(&mut self, centres: Centres<A::Field>, finds: &mut Vec<Find>) -> Option<Centres<A::Field>> {
+    pub(crate) fn check_block_inline(
+        &mut self,
+        centres: &Centres<A::Field>,
+        finds: &mut Vec<Find>,
+    ) -> Option<Centres<A::Field>> {
         let multiples = &table::multiples()[..A::HALF];
-        let Centres { x: cx, y: cy } = centres;
-        let jump_dx = A::Field::splat(&self.jump.x).difference(&cx);
+        let Centres { x: cx, y: cy } = *centres;
+        let zero = A::Field::splat(&Element::default());
+        let with_heights = self.goal.kind == AddressKind::Ethereum;
 
         self.products.clear();
-        let mut product = jump_dx.multiply(&A::Field::splat(&Element::ONE));
+        let mut product = A::Field::splat(&self.jump.x).difference(&cx);
         self.products.push(product);
         for multiple in multiples {
             product = product.multiply(&A::Field::splat(&multiple.x).difference(&cx));
@@ -90,9 +104,8 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
             return None;
         }
 
-        let half = A::HALF as i32;
         let mut inverse = product.invert();
-        self.push(cx.canonical(), 0, finds);
+        self.pending.push(cx, cy, 0);
         for i in (1..=A::HALF).rev() {
             let multiple = &multiples[i - 1];
             let gx = A::Field::splat(&multiple.x);
@@ -100,14 +113,24 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
             let inverse_dx = inverse.multiply(&self.products[i - 1]);
             inverse = inverse.multiply(&gx.difference(&cx));
 
-            // The slope to −i·G is (−gy − cy)/dx; only its square matters.
+            // The slope to −i·G is (−gy − cy)/dx; its sign is turned here and in y.
             let slope = gy.sum(&cy).multiply(&inverse_dx);
             let x = slope.square().canonical_difference(&cx, &gx);
-            self.push(x, -(i as i32), finds);
-            if (i as i32) < half {
-                let slope = gy.difference(&cy).multiply(&inverse_dx);
-                let x = slope.square().canonical_difference(&cx, &gx);
-                self.push(x, i as i32, finds);
+            let mut y = zero;
+            if with_heights {
+                y = slope.multiply(&x.difference(&cx)).canonical_difference(&cy, &zero);
+            }
+            self.pending.push(x, y, -(i as i32));
+
+            let slope = gy.difference(&cy).multiply(&inverse_dx);
+            let x = slope.square().canonical_difference(&cx, &gx);
+            if with_heights {
+                y = slope.multiply(&cx.difference(&x)).canonical_difference(&cy, &zero);
+            }
+            // C + HALF·G belongs to the next lane, but groups are made of pairs.
+            self.pending.push(x, y, i as i32);
+            if self.pending.is_full() {
+                self.flush(finds);
             }
         }
         self.flush(finds);
@@ -115,67 +138,64 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
         let jump_x = A::Field::splat(&self.jump.x);
         let slope = A::Field::splat(&self.jump.y).difference(&cy).multiply(&inverse);
         let x = slope.square().canonical_difference(&cx, &jump_x);
-        let y = slope.multiply(&cx.difference(&x)).canonical_difference(&cy, &A::Field::splat(&Element::default()));
+        let y = slope.multiply(&cx.difference(&x)).canonical_difference(&cy, &zero);
         Some(Centres { x, y })
     }
 
-    /// Queues the points at `step` from each lane's centre.
-    #[inline(always)]
-    fn push(&mut self, x: A::Field, step: i32, finds: &mut Vec<Find>) {
-        let turned = x.multiply(&A::Field::splat(&BETA)).canonical();
-        let zero = A::Field::splat(&Element::default());
-        let twice_turned = zero.canonical_difference(&x, &turned);
-
-        let (group, column) = (self.pending.points / GROUP, self.pending.points % GROUP);
-        let images = &mut self.pending.groups[group];
-        x.store_words(&mut images[0], column);
-        turned.store_words(&mut images[1], column);
-        twice_turned.store_words(&mut images[2], column);
-        let first = (A::HALF as i32 + step) as u32;
-        for lane in 0..A::Field::LANES {
-            self.pending.positions[group][column + lane] = first + (lane * 2 * A::HALF) as u32;
-        }
-        self.pending.points += A::Field::LANES;
-        if self.pending.points == GROUPS * GROUP {
-            self.flush(finds);
-        }
-    }
-
-    #[inline(always)]
     fn flush(&mut self, finds: &mut Vec<Find>) {
-        for group in 0..self.pending.points.div_ceil(GROUP) {
-            for endomorphism in 0..3 {
-                for odd in [false, true] {
-                    let coordinates = &self.pending.groups[group][usize::from(endomorphism)];
-                    let accepted = match self.goal.kind {
-                        AddressKind::P2shP2wpkh => A::Hasher::wrapped_key_hashes(coordinates, odd, &self.goal.filter),
-                        _ => A::Hasher::key_hashes(coordinates, odd, &self.goal.filter),
-                    };
-                    if accepted != 0 {
-                        self.confirm(group, Image::of(endomorphism, odd), accepted, finds);
-                    }
+        A::spread(&mut self.pending);
+        let count = (self.pending.points.len() * A::Field::LANES).div_ceil(GROUP);
+        let (groups, filter) = (&self.pending.groups[..count], &self.goal.filter);
+        let mut accepted = [[[0; 2]; 3]; GROUPS];
+        let results = &mut accepted[..count];
+        match self.goal.kind {
+            AddressKind::P2pkh | AddressKind::P2wpkh => self.hasher.key_hashes(groups, filter, results),
+            AddressKind::P2shP2wpkh => self.hasher.wrapped_key_hashes(groups, filter, results),
+            AddressKind::Ethereum => {
+                self.hasher.ethereum_hashes(groups, &self.pending.heights[..count], filter, results);
+            }
+        }
+        for (group, accepted) in accepted[..count].iter().enumerate() {
+            for (image, &columns) in (0..6).filter_map(Image::new).zip(accepted.as_flattened()) {
+                if columns != 0 {
+                    self.confirm(group, image, columns, finds);
                 }
             }
         }
-        self.pending.points = 0;
+        self.pending.points.clear();
+        self.pending.steps.clear();
     }
 
     /// The exact check of the few candidates that the vector compare lets through.
     #[cold]
     fn confirm(&self, group: usize, image: Image, accepted: u32, finds: &mut Vec<Find>) {
-        let in_use = (self.pending.points - group * GROUP).min(GROUP);
-        for column in (0..in_use).filter(|column| accepted >> column & 1 == 1) {
-            let mut key = [2 + u8::from(image.is_odd()); 33];
-            let coordinates = &self.pending.groups[group][usize::from(image.endomorphism())];
-            key[1..].copy_from_slice(&coordinates.element_bytes(column));
-            let hash = match self.goal.kind {
-                AddressKind::P2shP2wpkh => Hash160::of(&key).wrapped_p2wpkh(),
-                _ => Hash160::of(&key),
-            };
+        for column in (0..GROUP).filter(|column| accepted >> column & 1 == 1) {
+            let point = group * GROUP + column;
+            let Some(&step) = self.pending.steps.get(point / A::Field::LANES) else { break };
+            if step == A::HALF as i32 {
+                continue;
+            }
+            let lane = point % A::Field::LANES;
+            let (image, hash) = self.exact(group, image, column);
             if self.goal.ranges.contains(hash) {
-                finds.push(Find { position: self.pending.positions[group][column], image, hash });
+                let position = ((2 * lane + 1) * A::HALF) as i32 + step;
+                finds.push(Find { position: position.cast_unsigned(), image, hash });
             }
         }
+    }
+
+    fn exact(&self, group: usize, image: Image, column: usize) -> (Image, Hash160) {
+        let x = self.pending.groups[group][usize::from(image.endomorphism())].element_bytes(column);
+        if self.goal.kind == AddressKind::Ethereum {
+            // The vector code knows y and −y, but not which of them is odd.
+            let y = self.pending.heights[group][usize::from(image.is_odd())].element_bytes(column);
+            let image = Image::of(image.endomorphism(), y[31] % 2 == 1);
+            return (image, self.goal.kind.hash_of_point(&x, &y));
+        }
+        // Only the parity of y matters for a compressed key.
+        let mut y = [0; 32];
+        y[31] = u8::from(image.is_odd());
+        (image, self.goal.kind.hash_of_point(&x, &y))
     }
 
     /// One point at a time with complete formulas: for the block in which some addition is exceptional, because a
@@ -184,9 +204,9 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
     fn check_block_slowly(&self, finds: &mut Vec<Find>) {
         let mut point = self.origin + ProjectivePoint::GENERATOR * self.next;
         for position in 0..A::BLOCK_POINTS {
-            if let Some(finite) = PublicKey::from_point(point.to_affine()) {
+            if let Some(finite) = Affine::of(&point) {
                 for image in (0..6).filter_map(Image::new) {
-                    let hash = verify::hash_of_image(&finite, image, self.goal.kind);
+                    let hash = finite.image_hash(image, self.goal.kind);
                     if self.goal.ranges.contains(hash) {
                         finds.push(Find { position, image, hash });
                     }
@@ -204,8 +224,8 @@ impl<A: Arithmetic> Walk for Walker<'_, A> {
 
     fn next_block(&mut self, finds: &mut Vec<Find>) {
         let next_centres = match self.centres {
-            Some(centres) if self.goal.kind != AddressKind::Ethereum => self.check_block(centres, finds),
-            _ => None,
+            Some(centres) => A::check_block(self, &centres, finds),
+            None => None,
         };
         if next_centres.is_none() {
             self.check_block_slowly(finds);
@@ -219,18 +239,59 @@ impl<A: Arithmetic> Walk for Walker<'_, A> {
 }
 
 /// Groups between the curve and the hashes: enough that a group's stores have left the processor's store queue before
-/// wider loads read them, few enough for the first-level cache.
-const GROUPS: usize = 8;
+/// wider loads read them, and that a hasher with a pipeline seldom runs dry; few enough for the second-level cache.
+const GROUPS: usize = 32;
 
-/// Points whose x is known and whose hashes are not.
-struct Pending {
-    groups: Box<[[Coordinates; 3]; GROUPS]>,
-    positions: [[u32; GROUP]; GROUPS],
-    points: usize,
+/// Points whose coordinates are known and whose hashes are not.
+pub(crate) struct Pending<F> {
+    /// x and y of each lane's point; y only for Ethereum.
+    points: Vec<(F, F)>,
+    /// How far each of these vectors is from its lane's centre.
+    steps: Vec<i32>,
+    groups: Box<[Group; GROUPS]>,
+    /// Empty but for Ethereum.
+    heights: Vec<Heights>,
 }
 
-impl Pending {
-    fn new() -> Self {
-        Self { groups: Box::new([[Coordinates::ZERO; 3]; GROUPS]), positions: [[0; GROUP]; GROUPS], points: 0 }
+impl<F: FieldLanes> Pending<F> {
+    fn new(with_heights: bool) -> Self {
+        let vectors = GROUPS * GROUP / F::LANES;
+        Self {
+            points: Vec::with_capacity(vectors),
+            steps: Vec::with_capacity(vectors),
+            groups: Box::new([[Coordinates::ZERO; 3]; GROUPS]),
+            heights: if with_heights { vec![[Coordinates::ZERO; 2]; GROUPS] } else { Vec::new() },
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, x: F, y: F, step: i32) {
+        self.points.push((x, y));
+        self.steps.push(step);
+    }
+
+    /// No room for another pair.
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        (self.points.len() + 2) * F::LANES > GROUPS * GROUP
+    }
+
+    /// Turns each point by β and β², and writes all as words by column.
+    #[inline(always)]
+    pub(crate) fn spread_inline(&mut self) {
+        let zero = F::splat(&Element::default());
+        let beta = F::splat(&BETA);
+        for (number, (x, y)) in self.points.iter().enumerate() {
+            let (group, column) = (number * F::LANES / GROUP, number * F::LANES % GROUP);
+            let turned = x.multiply(&beta).canonical();
+            let images = &mut self.groups[group];
+            x.store_words(&mut images[0], column);
+            turned.store_words(&mut images[1], column);
+            zero.canonical_difference(x, &turned).store_words(&mut images[2], column);
+            if let Some([positive, negative]) = self.heights.get_mut(group) {
+                y.store_words(positive, column);
+                zero.canonical_difference(y, &zero).store_words(negative, column);
+            }
+        }
     }
 }

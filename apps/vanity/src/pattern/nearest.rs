@@ -19,7 +19,9 @@ pub(super) fn to(kind: AddressKind, text: &str) -> Option<String> {
 /// For a text that starts like no address: the same letters as a P2PKH address.
 pub(super) fn to_unknown_kind(text: &str) -> Option<String> {
     if text.to_ascii_lowercase().starts_with("bc1") {
-        return to(AddressKind::P2wpkh, &format!("bc1q{}", &text[4.min(text.len())..]));
+        let rest: String = text.chars().skip(4).collect();
+        let version_0 = format!("bc1q{rest}");
+        return to(AddressKind::P2wpkh, &version_0).or(Some(version_0));
     }
     let prefixed = format!("1{text}");
     to(AddressKind::P2pkh, &prefixed).or(Some(prefixed))

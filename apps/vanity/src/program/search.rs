@@ -1,12 +1,16 @@
 //! A search on this machine alone.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::{
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
 use vanity::{
-    AddressKind, Pattern, PublicKey, Ranges, Record, SecretKey,
+    AddressKind, Image, Pattern, PublicKey, Ranges, Record, SecretKey,
     kernel::Backend,
     threads::search_on_threads,
     unit::{Found, Search, Slice},
@@ -15,9 +19,14 @@ use vanity::{
 use super::{
     bad_argument, key_file, nice, print,
     progress::Progress,
+    resume::ResumeFile,
     unit::{backend, fixed_bytes, thread_count},
     wish::WishArguments,
 };
+
+/// A stopped search loses this much at most.
+const SAVE_PERIOD: Duration = Duration::from_secs(10);
+const FIRST_SAVED_POINTS: u64 = 1 << 22;
 
 #[derive(Args)]
 pub(super) struct SearchArguments {
@@ -38,6 +47,9 @@ pub(super) struct SearchArguments {
     /// Use this back end instead of the fastest
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
+    /// Go on with this file if it exists, and keep it up to date; the secret key goes to FILE.key until the find
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
     /// Keep normal priority instead of stepping back for other programs
     #[arg(long)]
     no_nice: bool,
@@ -52,15 +64,15 @@ pub(super) struct SearchArguments {
 pub(super) fn run(arguments: &SearchArguments) -> Result<()> {
     let patterns = arguments.wish.patterns()?;
     let kind = kind_of_all(&patterns)?;
-    let secret = match &arguments.public_key {
-        Some(_) => None,
-        None => Some(SecretKey::generate()?),
+    let given = arguments.public_key.as_deref().map(given_key).transpose()?;
+    let wish = || arguments.wish.canonical_text();
+    let mut resume = arguments.resume.as_ref().map(|path| ResumeFile::open(path, wish(), given)).transpose()?;
+    let secret = match (&resume, given) {
+        (Some(resume), _) => resume.secret(),
+        (None, Some(_)) => None,
+        (None, None) => Some(SecretKey::generate()?),
     };
-    let public_key = match (&arguments.public_key, &secret) {
-        (Some(text), _) => PublicKey::from_bytes(&fixed_bytes("--public-key", text)?)
-            .map_err(|error| bad_argument(format!("--public-key is refused: {error}")))?,
-        (None, secret) => secret.as_ref().expect("made just now").public_key(),
-    };
+    let public_key = given.or_else(|| secret.as_ref().map(SecretKey::public_key)).expect("given or made");
     if !arguments.no_nice {
         nice::lower_priority();
     }
@@ -72,8 +84,10 @@ pub(super) fn run(arguments: &SearchArguments) -> Result<()> {
         shares: Ranges::default(),
         backend: backend(arguments.backend.as_deref())?,
     };
-    let mut progress = Progress::start(expected_candidates(&patterns), 0, arguments.quiet);
-    let (found, pattern) = find(&search, &patterns, thread_count(arguments.threads), &mut progress);
+    let before = resume.as_ref().map_or(0, |resume| resume.state.next.saturating_mul(Image::COUNT));
+    let mut progress = Progress::start(expected_candidates(&patterns), before, arguments.quiet);
+    let threads = thread_count(arguments.threads);
+    let (found, pattern) = find(&search, &patterns, threads, &mut progress, resume.as_mut())?;
     progress.end();
 
     let offset = search.base + k256::Scalar::from(found.index);
@@ -84,7 +98,16 @@ pub(super) fn run(arguments: &SearchArguments) -> Result<()> {
         record.address
     );
     ensure!(kind.encode(found.hash) == record.address, "the found hash does not verify: a bug or bad hardware");
-    report(arguments, &record, secret.as_ref(), &progress, search.backend)
+    report(arguments, &record, secret.as_ref(), &progress, search.backend)?;
+    if let Some(resume) = resume {
+        resume.remove();
+    }
+    Ok(())
+}
+
+fn given_key(text: &str) -> Result<PublicKey> {
+    PublicKey::from_bytes(&fixed_bytes("--public-key", text)?)
+        .map_err(|error| bad_argument(format!("--public-key is refused: {error}")))
 }
 
 fn kind_of_all(patterns: &[Pattern]) -> Result<AddressKind> {
@@ -105,21 +128,37 @@ fn expected_candidates(patterns: &[Pattern]) -> f64 {
     1.0 / patterns.iter().map(|pattern| 1.0 / pattern.expected_candidates()).sum::<f64>()
 }
 
+/// Searches to the end of the indices, or, if the state is to be saved, in slices of some seconds.
 fn find<'patterns>(
     search: &Search,
     patterns: &'patterns [Pattern],
     threads: usize,
     progress: &mut Progress,
-) -> (Found, &'patterns Pattern) {
-    let everything = Slice { start: 0, length: u64::MAX };
-    let mut first = None;
-    search_on_threads(search, everything, threads, |step| {
-        progress.add(6 * step.points);
-        let matching = |hit: &Found| Some((*hit, patterns.iter().find(|pattern| pattern.matches(hit.hash))?));
-        first = first.or_else(|| step.hits.iter().find_map(matching));
-        if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    first.expect("2^64 points were not searched without a find")
+    mut resume: Option<&mut ResumeFile>,
+) -> Result<(Found, &'patterns Pattern)> {
+    let mut next = resume.as_ref().map_or(0, |resume| resume.state.next);
+    let mut length = if resume.is_some() { FIRST_SAVED_POINTS } else { u64::MAX };
+    loop {
+        let slice = Slice { start: next, length: length.min(u64::MAX - next) };
+        ensure!(slice.length > 0, "all indices have been searched");
+        let started = Instant::now();
+        let mut first = None;
+        search_on_threads(search, slice, threads, |step| {
+            progress.add(Image::COUNT * step.points);
+            let matching = |hit: &Found| Some((*hit, patterns.iter().find(|pattern| pattern.matches(hit.hash))?));
+            first = first.or_else(|| step.hits.iter().find_map(matching));
+            if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if let Some(first) = first {
+            return Ok(first);
+        }
+        next = next.saturating_add(slice.length);
+        if let Some(resume) = &mut resume {
+            resume.advance(slice.length)?;
+            let factor = SAVE_PERIOD.as_secs_f64() / started.elapsed().as_secs_f64().max(1e-3);
+            length = (length as f64 * factor.clamp(0.5, 4.0)) as u64;
+        }
+    }
 }
 
 fn report(

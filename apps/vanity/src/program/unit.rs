@@ -13,6 +13,7 @@ use clap::Args;
 use vanity::{
     AddressKind, Order, Params, Ranges, Solution,
     kernel::Backend,
+    shares::Share,
     threads::search_on_threads,
     unit::{Search, Slice},
 };
@@ -49,6 +50,12 @@ pub(super) struct UnitArguments {
     /// Where the result goes if there is one
     #[arg(long, value_name = "FILE", default_value = "/out/result")]
     out: PathBuf,
+    /// Ranges of shares to report besides, each 40 bytes: low and high
+    #[arg(long, value_name = "HEX", requires = "shares_out")]
+    shares: Option<String>,
+    /// Where the shares go: 9 bytes each, index and image
+    #[arg(long, value_name = "FILE", requires = "shares")]
+    shares_out: Option<PathBuf>,
     /// Use this back end instead of the fastest
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
@@ -65,7 +72,7 @@ pub(super) fn run(arguments: &UnitArguments) -> Result<()> {
         base: order.base(),
         kind: AddressKind::P2pkh,
         targets: params.ranges().clone(),
-        shares: Ranges::default(),
+        shares: share_ranges(arguments, &params)?,
         backend: backend(arguments.backend.as_deref())?,
     };
     let mut channel = Channel::open();
@@ -74,6 +81,10 @@ pub(super) fn run(arguments: &UnitArguments) -> Result<()> {
         if step.hits.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     channel.send();
+    if let Some(path) = &arguments.shares_out {
+        let shares: Vec<u8> = report.shares.iter().flat_map(|found| Share::from(*found).encode()).collect();
+        fs::write(path, shares).with_context(|| format!("cannot write the shares to {}", path.display()))?;
+    }
     let solutions = report.hits.iter().filter_map(|hit| Solution::new(&params, &order, hit.index, hit.image));
     // Checked with other arithmetic before it leaves the machine.
     let Some(solution) = solutions.into_iter().find(|solution| solution.check(&params, &order.id).is_ok()) else {
@@ -85,6 +96,14 @@ pub(super) fn run(arguments: &UnitArguments) -> Result<()> {
     };
     fs::write(&arguments.out, solution.encode())
         .with_context(|| format!("cannot write the result to {}", arguments.out.display()))
+}
+
+/// Written like an order's ranges, and checked like them.
+fn share_ranges(arguments: &UnitArguments, params: &Params) -> Result<Ranges> {
+    let Some(text) = &arguments.shares else { return Ok(Ranges::default()) };
+    let ranges = [params.public_key().to_bytes().to_vec(), bytes("--shares", text)?].concat();
+    let ranges = Params::decode(&ranges).map_err(|error| bad_argument(format!("--shares is refused: {error}")))?;
+    Ok(ranges.ranges().clone())
 }
 
 fn slice_of(arguments: &UnitArguments) -> Result<Slice> {

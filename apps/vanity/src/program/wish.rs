@@ -47,6 +47,13 @@ impl WishArguments {
             .collect()
     }
 
+    /// What is wanted, in one line that differs for different searches.
+    pub(super) fn canonical_text(&self) -> String {
+        let kind = self.kind.map(|kind| kind.to_possible_value().map(|value| value.get_name().to_owned()));
+        let Self { patterns, ignore_case, suffix, contains, regex, .. } = self;
+        serde_json::json!([patterns, kind, ignore_case, suffix, contains, regex]).to_string()
+    }
+
     fn wish(&self, prefix: &str) -> Wish {
         let kind = self.kind.map(|kind| match kind {
             Kind::P2pkh => AddressKind::P2pkh,

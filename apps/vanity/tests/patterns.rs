@@ -1,0 +1,167 @@
+//! What patterns are possible, what is said about the others, and what matches.
+
+use proptest::prelude::*;
+use vanity::{
+    AddressKind, Hash160, Pattern, base58,
+    pattern::{Reason, Wish},
+};
+
+fn refused(text: &str) -> (String, Option<String>) {
+    let error = Pattern::parse(text).expect_err("impossible");
+    (error.reason.to_string(), error.nearest)
+}
+
+fn nearest(text: &str) -> String {
+    refused(text).1.expect("something is near")
+}
+
+#[test]
+fn impossible_patterns_come_with_a_reason_and_a_neighbour() {
+    assert_eq!(nearest("1L0VE"), "1LoVE");
+    assert_eq!(nearest("1lIO"), "1Lio");
+    assert_eq!(nearest("3S"), "3R");
+    assert_eq!(nearest("LoVE"), "1LoVE");
+    assert_eq!(nearest("bc1qbio"), "bc1q6h0");
+    assert_eq!(nearest("bc1ptest"), "bc1qtest");
+    assert_eq!(nearest("0xgrist").len(), 7);
+    assert!(refused("1L0VE").0.contains("'0' (character 3)"));
+    assert!(refused("3S").0.contains("the longest beginning that exists is \"3\""));
+    assert!(refused("bc1qAb").0.contains("all lower case or all upper case"));
+    assert!(refused("").0.contains("empty"));
+    assert!(refused(&"1".repeat(65)).0.contains("longer than any address"));
+    assert!(refused("é").0.contains("no address starts like this"));
+}
+
+#[test]
+fn every_neighbour_is_possible() {
+    for text in ["1L0VE", "3S", "3zzz", "LoVE", "hello", "bc1qbio", "bc1pzz", "0xhello", "0OIl", "1", "Ω"] {
+        if let Err(error) = Pattern::parse(text) {
+            let near = error.nearest.unwrap_or_else(|| panic!("nothing is near {text}"));
+            assert!(Pattern::parse(&near).is_ok(), "{text} → {near}");
+        }
+    }
+}
+
+#[test]
+fn the_second_character_is_as_hard_as_measured() {
+    let difficulty = |text: &str| Pattern::parse(text).expect("possible").difficulty().candidates();
+    for (text, expected, tolerance) in [
+        ("12", 23.34, 0.01),
+        ("15", 23.34, 0.01),
+        ("16", 23.05, 0.01),
+        ("17", 22.94, 0.01),
+        ("1P", 22.94, 0.01),
+        ("1Q", 65.7, 0.1),
+        ("1R", 1_353.6, 0.1),
+        ("1z", 1_353.6, 0.1),
+        ("11", 256.0, 1e-9),
+        ("31", 75.3, 0.1),
+        ("32", 23.3, 0.1),
+        ("3R", 836.0, 1.0),
+        ("1LoVE", 4_476_342.8, 0.1),
+        ("1QLbz", 36_188_224.7, 0.1),
+        ("1RTest", 15_318_045_009.0, 1.0),
+        ("1Bitcoin", 873_388_193_411.0, 1.0),
+        ("bc1qxyz", 32_768.0, 1e-9),
+    ] {
+        assert!((difficulty(text) - expected).abs() <= tolerance, "{text}: {}", difficulty(text));
+    }
+}
+
+#[test]
+fn case_is_ignored_when_asked() {
+    let any = |prefix: &str| Wish { prefix: prefix.to_owned(), ignore_case: true, ..Wish::default() };
+    let love = Pattern::new(any("1love")).expect("possible");
+    for spelling in ["1LoVE", "1Love", "1LOVe".replace('O', "o").as_str()] {
+        let exact = Pattern::parse(spelling).expect("possible");
+        assert!(exact.ranges().is_within(love.ranges()), "{spelling}");
+    }
+    // l has one spelling, o one, v and e two: four, of equal size.
+    let ratio = Pattern::parse("1LoVE").expect("possible").difficulty().candidates() / love.difficulty().candidates();
+    assert!((ratio - 4.0).abs() < 1e-3, "{ratio}");
+    // Letters above Q exist only in the rare short addresses: 1qq is nearly as hard as 1QQ alone.
+    assert!(Pattern::new(any("1qq")).is_ok());
+    let long = Pattern::new(any("1abcdefghijkmnpqrstu"));
+    assert!(matches!(long.expect_err("too many spellings").reason, Reason::Spellings));
+    let ethereum = Pattern::new(any("0xABC")).expect("possible");
+    assert_eq!(ethereum.difficulty().candidates(), 4_096.0);
+    assert_eq!(Pattern::parse("0xABC").expect("possible").difficulty().candidates(), 8.0 * 4_096.0);
+}
+
+#[test]
+fn filters_look_at_the_written_address() {
+    let hash = Hash160([0x75; 20]);
+    let address = AddressKind::P2pkh.encode(hash);
+    let (start, end, middle) = (&address[..3], &address[address.len() - 2..], &address[10..13]);
+    let wish = Wish { prefix: start.to_owned(), ..Wish::default() };
+    let matching = Wish {
+        suffix: Some(end.to_owned()),
+        contains: Some(middle.to_owned()),
+        regex: Some(format!("^{start}.*{end}$")),
+        ..wish.clone()
+    };
+    let pattern = Pattern::new(matching).expect("possible");
+    assert!(pattern.matches(hash) && !pattern.is_exact());
+    let with = |wish: Wish| Pattern::new(wish).expect("possible");
+    assert!(!with(Wish { suffix: Some("zzz".into()), ..wish.clone() }).matches(hash));
+    assert!(!with(Wish { contains: Some("zzzz".into()), ..wish.clone() }).matches(hash));
+    assert!(!with(Wish { regex: Some("zzzz$".into()), ..wish.clone() }).matches(hash));
+    let suffix = with(Wish { suffix: Some("zz".into()), ..wish.clone() });
+    let ratio = suffix.expected_candidates() / suffix.difficulty().candidates();
+    assert!((ratio - 58.0 * 58.0).abs() < 1e-6);
+    let sampled = with(Wish { regex: Some("[a-m]$".into()), ..wish.clone() });
+    let ratio = sampled.expected_candidates() / sampled.difficulty().candidates();
+    assert!((ratio - 58.0 / 12.0).abs() < 0.3, "{ratio}");
+    assert!(matches!(
+        Pattern::new(Wish { suffix: Some("0".into()), ..wish.clone() }).expect_err("not Base58").reason,
+        Reason::Character { .. }
+    ));
+    assert!(matches!(
+        Pattern::new(Wish { regex: Some("(".into()), ..wish }).expect_err("unbalanced").reason,
+        Reason::Regex(_)
+    ));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Any text at all: refused with a possible neighbour, or possible and then consistent.
+    #[test]
+    fn any_text_is_handled(text in "\\PC{0,70}", ignore_case: bool) {
+        match Pattern::new(Wish { prefix: text, ignore_case, ..Wish::default() }) {
+            Ok(pattern) => prop_assert!(!pattern.ranges().is_empty()),
+            Err(error) => {
+                if let Some(near) = error.nearest {
+                    prop_assert!(Pattern::parse(&near).is_ok(), "{near}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn base58_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        let text = base58::encode(&bytes);
+        prop_assert_eq!(base58::decode(&text), Ok(bytes));
+    }
+
+    /// The ranges of a prefix hold exactly the hashes whose written address starts with it.
+    #[test]
+    fn ranges_say_what_addresses_say(bytes: [u8; 20], length in 2usize..12, step in -2i32..3) {
+        for kind in [AddressKind::P2pkh, AddressKind::P2shP2wpkh, AddressKind::P2wpkh] {
+            let address = kind.encode(Hash160(bytes));
+            let start = if kind == AddressKind::P2wpkh { 4 } else { 1 };
+            let pattern = Pattern::parse(&address[..start + length]).expect("an address has it");
+            for range in pattern.ranges().as_slice() {
+                for edge in [range.low, range.high] {
+                    let near = (0..step.abs()).try_fold(edge, |hash, _| {
+                        if step > 0 { hash.successor() } else { hash.predecessor() }
+                    });
+                    if let Some(near) = near {
+                        let written = kind.encode(near).starts_with(pattern.text());
+                        prop_assert_eq!(pattern.matches(near), written, "{} {}", pattern.text(), near);
+                    }
+                }
+            }
+        }
+    }
+}
