@@ -10,8 +10,20 @@ use crate::run::say;
 
 /// Licences under which we may ship. An expression passes if it offers a choice among these.
 const LICENCES: [&str; 14] = [
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0", "ISC", "MIT",
-    "MIT-0", "Unicode-3.0", "Unlicense", "Zlib", "MPL-2.0",
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+    "MPL-2.0",
 ];
 
 /// Never in the tree that ships, and why.
@@ -60,7 +72,18 @@ pub(crate) fn check() -> Result<()> {
 fn shipped(metadata: &Value) -> Result<BTreeSet<String>> {
     ensure!(metadata["packages"].is_array());
     let output = Command::new("cargo")
-        .args(["tree", "--package", "gristmill", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--locked"])
+        .args([
+            "tree",
+            "--package",
+            "gristmill",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--locked",
+        ])
         .output()?;
     ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout)?;

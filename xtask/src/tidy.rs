@@ -30,7 +30,15 @@ const PURE: [&str; 4] = [
     "crates/gristmill/src/oracle/ledger.rs",
 ];
 const IMPURE: [&str; 10] = [
-    "std::fs", "std::net", "std::process", "std::thread", "std::env", "SystemTime", "Instant", "tokio::", "getrandom",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "SystemTime",
+    "Instant",
+    "tokio::",
+    "getrandom",
     "rusqlite",
 ];
 

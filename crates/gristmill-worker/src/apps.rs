@@ -64,8 +64,11 @@ impl AppCache {
             }
             self.fetch(file.digest, file.size.min(FILE_BYTES_MAX)).await?;
             let blob = self.blobs.verified_path(file.digest)?;
-            unpack(&blob, &path, file.executable)
-                .map_err(|source| AppError::Unpack { app, path: path.clone(), source })?;
+            unpack(&blob, &path, file.executable).map_err(|source| AppError::Unpack {
+                app,
+                path: path.clone(),
+                source,
+            })?;
         }
         Ok(PreparedApp { dir, entry: target.entry })
     }

@@ -9,7 +9,9 @@ use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::codec;
 use gristmill_proto::id::{LeaseId, WorkerId};
 use gristmill_proto::key::{Purpose, WorkerKey};
-use gristmill_proto::message::{HeldLease, Hello, Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker, WorkerOffer, connect_statement};
+use gristmill_proto::message::{
+    HeldLease, Hello, Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker, WorkerOffer, connect_statement,
+};
 use gristmill_proto::outcome::Outcome;
 use gristmill_proto::receipt::Statement;
 use tokio::net::TcpStream;
@@ -85,10 +87,9 @@ impl Session {
 
     /// One connection, from greeting to loss. Ends well only when told to shut down.
     pub(crate) async fn connected(&mut self, shutdown: &CancellationToken) -> Result<(), SessionError> {
-        let (mut socket, alive) =
-            tokio::time::timeout(GREETING_WAIT, self.greet()).await.map_err(|_| {
-                SessionError::Unreachable(format!("{} does not answer", self.url))
-            })??;
+        let (mut socket, alive) = tokio::time::timeout(GREETING_WAIT, self.greet())
+            .await
+            .map_err(|_| SessionError::Unreachable(format!("{} does not answer", self.url)))??;
         info!(pool = self.pool, worker = %self.key.id(), "connected");
         let unrecorded: Vec<ToPool> = self.held.values().filter_map(|held| held.finished.clone()).collect();
         for message in unrecorded {
@@ -209,7 +210,8 @@ impl Session {
         let lease = Arc::new(lease);
         let cancel = CancellationToken::new();
         let told = (0, tokio::time::Instant::now() - PROGRESS_PAUSE);
-        self.held.insert(id, Held { lease: lease.clone(), cancel: cancel.clone(), finished: None, cancelled: false, told });
+        self.held
+            .insert(id, Held { lease: lease.clone(), cancel: cancel.clone(), finished: None, cancelled: false, told });
         let (attempts, events, token) = (self.attempts.clone(), self.events_in.clone(), self.upload_token.clone());
         tokio::spawn(async move {
             let outcome = attempts.run(&lease, &token, &events, cancel).await;

@@ -23,24 +23,38 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// A running process that is killed, not asked, when dropped.
 pub struct Role {
     child: Child,
-    /// The first line it printed.
+    /// The line it printed when it was ready.
     pub first_line: String,
 }
 
 impl Role {
     pub fn start(args: &[&str], log: &Path) -> Self {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
+        Self::start_until(args, log, |_| true)
+    }
+
+    /// Waits for a line of its output.
+    pub fn start_until(args: &[&str], log: &Path, wanted: impl Fn(&str) -> bool) -> Self {
+        let log_file = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
         let mut child = Command::new(GRISTMILL)
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(log_file)
             .spawn()
             .expect("gristmill starts");
-        let mut first_line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut first_line).expect("a role's first line");
-        Self { child, first_line: first_line.trim().to_owned() }
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let read = stdout.read_line(&mut line).expect("a role's output is text");
+            assert!(read > 0, "`gristmill {}` ended early: {}", args.join(" "), read_log(log));
+            if wanted(&line) {
+                break;
+            }
+        }
+        // What else it prints must not block it.
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        Self { child, first_line: line.trim().to_owned() }
     }
 
     /// A role that prints nothing.
@@ -120,7 +134,7 @@ impl Grid {
     }
 
     pub fn log(&self, role: &str) -> String {
-        std::fs::read_to_string(self.path(&format!("{role}.log"))).unwrap_or_default()
+        read_log(&self.path(&format!("{role}.log")))
     }
 
     pub fn restart_chain(&mut self) {
@@ -311,6 +325,10 @@ fn start_scheduler(dir: &Path, listen: &str, rpc_url: &str) -> Role {
         "1500",
     ];
     Role::start(&args, &dir.join("scheduler.log"))
+}
+
+fn read_log(log: &Path) -> String {
+    std::fs::read_to_string(log).unwrap_or_default()
 }
 
 /// A command from start to end.
