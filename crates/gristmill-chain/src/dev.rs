@@ -9,12 +9,14 @@ mod block;
 mod branch;
 mod chain;
 mod change;
+mod checkpoint;
 mod command;
 mod execute;
 mod journal;
 mod node;
 mod origin;
 mod pool;
+mod reader;
 mod refusal;
 mod rpc;
 mod serve;
@@ -30,6 +32,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tokio::net::TcpListener;
@@ -49,8 +52,9 @@ pub use transaction::TRANSACTION_BYTES_MAX;
 
 use chain::Chain;
 use change::{Change, FORMAT, Genesis};
-use journal::Journal;
-use node::{Node, Writer, node};
+use checkpoint::Checkpoints;
+use journal::{Archive, Covered, Journal};
+use node::{Node, Store, Writer, node};
 use origin::Origins;
 use rpc::Api;
 
@@ -109,6 +113,8 @@ pub enum Error {
     Journal(#[from] JournalError),
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("the chain's writer died; this is a bug")]
+    WriterDied,
     #[error("the server failed")]
     Serve(#[source] io::Error),
 }
@@ -121,7 +127,14 @@ pub struct DevChain {
     address: SocketAddr,
     allow_origins: Vec<String>,
     /// Keeps other processes out of the folder for as long as it lives.
-    _lock: Option<File>,
+    lock: Option<File>,
+}
+
+/// A chain's folder in use.
+struct Opened {
+    store: Store,
+    archive: Archive,
+    lock: File,
 }
 
 /// Opens the chain and its port.
@@ -139,12 +152,16 @@ pub async fn bind(config: Config) -> Result<DevChain, Error> {
     let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
     let Config { data_dir, fresh, clock, allow_origins, .. } = config;
     let opened = tokio::task::spawn_blocking(move || match data_dir {
-        None => Ok((Chain::found(genesis), None, None)),
-        Some(folder) => open(&folder, fresh, genesis).map(|(chain, journal, lock)| (chain, Some(journal), Some(lock))),
+        None => Ok((Chain::found(genesis), None)),
+        Some(folder) => open(&folder, fresh, genesis).map(|(chain, opened)| (chain, Some(opened))),
     });
-    let (chain, journal, lock) = opened.await.expect("opening a chain does not panic")?;
-    let (node, writer) = node(chain, journal, clock);
-    Ok(DevChain { node, writer, listener, address, allow_origins, _lock: lock })
+    let (chain, opened) = opened.await.expect("opening a chain does not panic")?;
+    let (store, archive, lock) = match opened {
+        None => (None, None, None),
+        Some(Opened { store, archive, lock }) => (Some(store), Some(Arc::new(archive)), Some(lock)),
+    };
+    let (node, writer) = node(chain, store, archive, clock);
+    Ok(DevChain { node, writer, listener, address, allow_origins, lock })
 }
 
 impl DevChain {
@@ -159,32 +176,48 @@ impl DevChain {
 
     /// Serves until `shutdown`. When this returns, everything acknowledged is on disk and the folder is free again.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { node, writer, listener, allow_origins, .. } = self;
-        let writer = tokio::task::spawn_blocking(move || writer.run());
+        let Self { node, writer, listener, allow_origins, lock, .. } = self;
+        let shutdown = shutdown.child_token();
+        // Should the writer die, the chain is of no use any more.
+        let stop = shutdown.clone().drop_guard();
+        let writer = tokio::task::spawn_blocking(move || {
+            writer.run();
+            drop(stop);
+        });
         let served = serve::serve(listener, Api::new(node), Origins::new(allow_origins), shutdown).await;
-        writer.await.expect("the writer does not panic");
+        let written = writer.await;
+        drop(lock);
+        written.map_err(|_| Error::WriterDied)?;
         served.map_err(Error::Serve)
     }
 }
 
 /// Opens the chain in `folder`, which is created if need be.
-fn open(folder: &Path, fresh: bool, wanted: Genesis) -> Result<(Chain, Journal, File), Error> {
+fn open(folder: &Path, fresh: bool, wanted: Genesis) -> Result<(Chain, Opened), Error> {
     let failed = |doing| move |source| Error::Io { doing, path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(failed("create"))?;
     let lock = lock(folder)?;
     let path = folder.join("journal");
-    if fresh
-        && let Err(error) = fs::remove_file(&path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(failed("empty")(error));
+    if fresh {
+        empty(folder).map_err(failed("empty"))?;
     }
-    let mut chain: Option<Chain> = None;
-    let mut journal = Journal::open(&path, &mut |changes| {
-        for change in changes {
+    let checkpoint = checkpoint::read(folder);
+    let (mut chain, covered) = checkpoint.map_or((None, Covered::default()), |(chain, covered)| (Some(chain), covered));
+    if let Some(chain) = &chain {
+        check_genesis(folder, chain.genesis, wanted)?;
+    }
+    let covered_head = chain.as_ref().map_or(0, |chain| chain.head().number());
+    let mut journal = Journal::open(&path, covered, &mut |changes| {
+        for (change, span) in changes {
             match (&mut chain, change) {
-                (None, Change::Founded(genesis)) => chain = Some(found(folder, genesis, wanted)?),
-                (Some(chain), change) => chain.apply(&change),
+                (None, Change::Founded(genesis)) => {
+                    check_genesis(folder, genesis, wanted)?;
+                    chain = Some(Chain::found(genesis));
+                }
+                (Some(chain), change) => {
+                    chain.apply(&change);
+                    chain.note_span(&change, span);
+                }
                 (None, _) => return Err(JournalError::Foreign { path: path.clone() }.into()),
             }
         }
@@ -197,10 +230,22 @@ fn open(folder: &Path, fresh: bool, wanted: Genesis) -> Result<(Chain, Journal, 
             Chain::found(wanted)
         }
     };
-    Ok((chain, journal, lock))
+    let archive = Archive::open(&path)?;
+    let mut checkpoints = Checkpoints::new(folder, covered_head);
+    checkpoints.consider(&chain, journal.covered());
+    Ok((chain, Opened { store: Store { journal, checkpoints }, archive, lock }))
 }
 
-fn found(folder: &Path, genesis: Genesis, wanted: Genesis) -> Result<Chain, Error> {
+/// Throws a chain away. The checkpoint goes first: without its journal it must not be found.
+fn empty(folder: &Path) -> io::Result<()> {
+    checkpoint::remove(folder)?;
+    match fs::remove_file(folder.join("journal")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn check_genesis(folder: &Path, genesis: Genesis, wanted: Genesis) -> Result<(), Error> {
     let path = folder.to_owned();
     if genesis.format != FORMAT {
         return Err(Error::OtherFormat { path, found: genesis.format });
@@ -208,7 +253,7 @@ fn found(folder: &Path, genesis: Genesis, wanted: Genesis) -> Result<Chain, Erro
     if genesis.chain_id != wanted.chain_id {
         return Err(Error::OtherChain { path, found: genesis.chain_id, wanted: wanted.chain_id });
     }
-    Ok(Chain::found(genesis))
+    Ok(())
 }
 
 fn lock(folder: &Path) -> Result<File, Error> {

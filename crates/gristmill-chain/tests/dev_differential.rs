@@ -6,7 +6,6 @@
 mod dev_fixture;
 
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -28,12 +27,14 @@ use alloy::{
 use dev_fixture::{
     Fixture, LOGGER, Rpc,
     anvil::{Anvil, foundry},
+    compare::{differences, strip},
+    dice::Dice,
 };
 use gristmill_chain::{
     contracts::DevRLC,
     dev::{self, CHAIN_ID, Config},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 sol! {
     interface Kitchen {
@@ -59,32 +60,6 @@ sol! {
 /// Transactions in one history: enough to meet every kind several times.
 const STEPS: usize = 160;
 const START: u64 = 1_900_000_000;
-
-/// SplitMix64: small, and a seed says it all.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
-    }
-
-    fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize].clone()
-    }
-
-    fn bytes(&mut self, len_max: u64) -> Bytes {
-        let len = self.below(len_max + 1);
-        (0..len).map(|_| self.roll() as u8).collect()
-    }
-}
 
 /// Both chains, and what the test knows of them.
 struct Twins {
@@ -413,48 +388,6 @@ impl Twins {
         assert_eq!(ours.get("result"), theirs.get("result"), "{what} {request}: {ours} {theirs}");
         assert_eq!(ours["error"]["data"], theirs["error"]["data"], "{what} {request}: {ours} {theirs}");
         assert_eq!(ours["error"]["code"] == 3, theirs["error"]["code"] == 3, "{what} {request}: {ours} {theirs}");
-    }
-}
-
-/// Where two answers differ, and in what.
-fn differences(at: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) {
-    match (ours, theirs) {
-        (Value::Object(ours), Value::Object(theirs)) => {
-            let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-            for name in names {
-                let field = |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
-                differences(&format!("{at}.{name}"), &field(ours), &field(theirs), found);
-            }
-        }
-        (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() => {
-            for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-                differences(&format!("{at}[{index}]"), ours, theirs, found);
-            }
-        }
-        (ours, theirs) if ours != theirs => found.push(format!("{at}: ours {ours}, anvil's {theirs}")),
-        _ => {}
-    }
-}
-
-/// Removes what cannot be the same: hashes of blocks depend on randomness, and so does all that names them.
-fn strip(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            // Anvil's sizes lack the empty list of withdrawals.
-            let different = ["hash", "blockHash", "parentHash", "mixHash", "stateRoot", "size"];
-            if fields.contains_key("transactionsRoot") {
-                fields.retain(|name, _| !different.contains(&name.as_str()));
-            } else {
-                fields.remove("blockHash");
-            }
-            if fields.contains_key("cumulativeGasUsed") {
-                // Anvil's own additions to receipts.
-                fields.retain(|name, _| !["blobGasPrice", "blockTimestamp"].contains(&name.as_str()));
-            }
-            fields.values_mut().for_each(strip);
-        }
-        Value::Array(values) => values.iter_mut().for_each(strip),
-        _ => {}
     }
 }
 

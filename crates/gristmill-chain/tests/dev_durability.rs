@@ -119,15 +119,17 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
         watcher.await.expect("the watcher only looks");
 
         let chain = Fixture::in_folder(&folder.path().join("chain")).await;
-        let promises = promises.lock().expect("nobody panicked");
-        for hash in &promises.hashes {
-            assert_eq!(chain.rpc.receipt(*hash).await["status"], "0x1", "{hash} after {delay_ms} ms");
+        let (hashes, head) = {
+            let promises = promises.lock().expect("nobody panicked");
+            (promises.hashes.clone(), promises.head.clone())
+        };
+        for hash in hashes {
+            assert_eq!(chain.rpc.receipt(hash).await["status"], "0x1", "{hash} after {delay_ms} ms");
         }
-        if let Some(hash) = promises.head.get("hash") {
+        if let Some(hash) = head.get("hash") {
             let kept = chain.rpc.ok("eth_getBlockByHash", json!([hash, false])).await;
-            assert_eq!(kept, promises.head, "the head seen last, after {delay_ms} ms");
+            assert_eq!(kept, head, "the head seen last, after {delay_ms} ms");
         }
-        drop(promises);
         chain.stop().await;
     }
     assert!(promises.lock().unwrap().hashes.len() > 20, "the test did something");

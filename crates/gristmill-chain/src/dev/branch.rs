@@ -34,6 +34,6 @@ fn hash(chain: &Chain, number: u64) -> Option<alloy::primitives::B256> {
 pub(crate) fn arrivals(old: &Chain, new: &Chain, branch: &Branch) -> Vec<SignedTx> {
     let known: HashSet<_> = old.pool.iter().map(|tx| tx.hash).collect();
     let mined = branch.added.iter().flat_map(|block| &block.transactions).map(|mined| &mined.tx);
-    let fresh = |tx: &&SignedTx| !known.contains(&tx.hash) && old.mined(&tx.hash).is_none();
+    let fresh = |tx: &&SignedTx| !known.contains(&tx.hash) && old.place(&tx.hash).is_none();
     mined.chain(new.pool.iter()).filter(fresh).cloned().collect()
 }

@@ -16,11 +16,13 @@ use alloy::{
 
 use super::{
     accounts,
-    block::{Block, MinedTx, Template},
+    block::{Block, Template},
     change::{Change, Genesis, Mined, RolledBack, Time},
+    journal::Span,
     pool::Pool,
     refusal::Refusal,
     state::{AccountDiff, Diff, State},
+    transaction::SignedTx,
     trie::Trie,
 };
 
@@ -28,7 +30,7 @@ use super::{
 /// followers of real chains plan for.
 pub const STATES_KEPT: u64 = 128;
 /// How far back the BLOCKHASH instruction sees.
-const BLOCK_HASHES_KEPT: u64 = 256;
+pub(crate) const BLOCK_HASHES_KEPT: u64 = 256;
 
 /// The deterministic-deployment proxy that wallets and tools expect on every chain, where it has this address because its
 /// creation is a transaction that nobody holds the key of.
@@ -42,22 +44,56 @@ const CREATE2_PROXY_CODE: Bytes = bytes!(
 pub(crate) struct Chain {
     pub(crate) genesis: Genesis,
     head: Arc<Block>,
-    /// By number.
+    /// By number: the recent ones for sure, and all that were mined since the chain was opened.
     blocks: Trie<Arc<Block>>,
-    /// Numbers by block hash; of the blocks above only.
+    /// Where each block is in the journal, by number, as far as that is known: not for those that are just being mined.
+    spans: Trie<Span>,
+    /// Numbers by block hash, of all blocks.
     numbers: Trie<u64>,
     /// Places of mined transactions by hash.
     places: Trie<(u64, usize)>,
     /// State after a block by its number, for the last [`STATES_KEPT`] and the head.
-    states: Trie<State>,
+    states: Trie<Kept>,
     pub(crate) pool: Pool,
     pub(crate) time: Time,
     pub(crate) automine: bool,
     /// Set for one block only.
-    base_fee_next: Option<u64>,
+    pub(crate) base_fee_set: Option<u64>,
     pub(crate) forks: u64,
     pub(crate) snapshots: Arc<BTreeMap<u64, Chain>>,
     pub(crate) snapshot_next: u64,
+}
+
+/// A state, and what led to it from the one before.
+#[derive(Clone, Debug)]
+struct Kept {
+    state: State,
+    diffs: Arc<Vec<Diff>>,
+}
+
+/// What a chain is made of, for one that was written down.
+pub(crate) struct Parts {
+    pub(crate) genesis: Genesis,
+    pub(crate) time: Time,
+    pub(crate) automine: bool,
+    pub(crate) base_fee_set: Option<u64>,
+    pub(crate) forks: u64,
+    pub(crate) snapshot_next: u64,
+    /// Oldest first.
+    pub(crate) waiting: Vec<SignedTx>,
+    /// Number of the block after which the first of `states` is.
+    pub(crate) oldest: u64,
+    pub(crate) states: Vec<(State, Vec<Diff>)>,
+    /// Blocks from the second on.
+    pub(crate) index: Vec<Indexed>,
+}
+
+/// A block that need not be in memory.
+pub(crate) struct Indexed {
+    pub(crate) hash: B256,
+    pub(crate) span: Span,
+    pub(crate) transactions: Vec<B256>,
+    pub(crate) body: Option<Arc<Block>>,
 }
 
 impl Chain {
@@ -77,18 +113,19 @@ impl Chain {
             genesis,
             head: head.clone(),
             blocks: Trie::default(),
+            spans: Trie::default(),
             numbers: Trie::default(),
             places: Trie::default(),
             states: Trie::default(),
             pool: Pool::default(),
             time: Time::default(),
             automine: true,
-            base_fee_next: None,
+            base_fee_set: None,
             forks: 0,
             snapshots: Arc::default(),
             snapshot_next: 1,
         };
-        chain.push(&head, state);
+        chain.push(&head, state, Vec::new());
         chain
     }
 
@@ -100,16 +137,19 @@ impl Chain {
             Change::Dropped(which) => self.pool.remove(which.sender, which.nonce),
             Change::Mined(mined) => self.apply_mined(mined),
             Change::Edited(diff) => {
-                let mut state = self.state().clone();
-                state.apply(diff);
-                self.states.insert(number_key(self.head.number()), state);
+                let key = number_key(self.head.number());
+                let mut kept = self.kept().clone();
+                kept.state.apply(diff);
+                Arc::make_mut(&mut kept.diffs).push(diff.clone());
+                self.states.insert(key, kept);
             }
             Change::TimeSet(time) => self.time = *time,
             Change::AutomineSet(on) => self.automine = *on,
-            Change::BaseFeeSet(fee) => self.base_fee_next = Some(*fee),
+            Change::BaseFeeSet(fee) => self.base_fee_set = Some(*fee),
             Change::RolledBack(rolled_back) => self.roll_back(*rolled_back),
             Change::SnapshotTaken => {
-                let snapshot = self.clone();
+                // Restoring one takes the older ones from the chain, so it needs none of its own.
+                let snapshot = Self { snapshots: Arc::default(), ..self.clone() };
                 Arc::make_mut(&mut self.snapshots).insert(self.snapshot_next, snapshot);
                 self.snapshot_next += 1;
             }
@@ -126,18 +166,18 @@ impl Chain {
         for mined in &mined.block.transactions {
             self.pool.remove(mined.tx.sender, mined.tx.nonce());
         }
-        self.base_fee_next = None;
-        self.push(&mined.block, state);
+        self.base_fee_set = None;
+        self.push(&mined.block, state, mined.diffs.clone());
     }
 
-    fn push(&mut self, block: &Arc<Block>, state: State) {
+    fn push(&mut self, block: &Arc<Block>, state: State, diffs: Vec<Diff>) {
         let number = block.number();
         for (index, mined) in block.transactions.iter().enumerate() {
             self.places.insert(mined.tx.hash, (number, index));
         }
         self.numbers.insert(block.hash, number);
         self.blocks.insert(number_key(number), block.clone());
-        self.states.insert(number_key(number), state);
+        self.states.insert(number_key(number), Kept { state, diffs: diffs.into() });
         if let Some(old) = number.checked_sub(STATES_KEPT) {
             self.states.remove(&number_key(old));
         }
@@ -156,6 +196,7 @@ impl Chain {
             }
             self.numbers.remove(&block.hash);
             self.blocks.remove(&number_key(number));
+            self.spans.remove(&number_key(number));
             self.states.remove(&number_key(number));
         }
         self.head = self.block(rolled_back.to).expect("it is below the old head").clone();
@@ -174,6 +215,10 @@ impl Chain {
 
     /// State after the head.
     pub(crate) fn state(&self) -> &State {
+        &self.kept().state
+    }
+
+    fn kept(&self) -> &Kept {
         self.states.get(&number_key(self.head.number())).expect("the head's state is always kept")
     }
 
@@ -184,6 +229,7 @@ impl Chain {
         }
         self.states
             .get(&number_key(number))
+            .map(|kept| &kept.state)
             .ok_or_else(|| Refusal::StateNotKept { block: number, oldest: self.oldest_state() })
     }
 
@@ -192,12 +238,75 @@ impl Chain {
         U256::from_be_bytes(oldest.0).to()
     }
 
+    /// What block `number` changed, if its state is kept.
+    pub(crate) fn diffs(&self, number: u64) -> &[Diff] {
+        self.states.get(&number_key(number)).map_or(&[], |kept| &kept.diffs)
+    }
+
+    /// A block that is in memory: one of the last few hundred always is.
     pub(crate) fn block(&self, number: u64) -> Option<&Arc<Block>> {
         self.blocks.get(&number_key(number))
     }
 
-    pub(crate) fn block_by_hash(&self, hash: &B256) -> Option<&Arc<Block>> {
-        self.block(*self.numbers.get(hash)?)
+    /// Where the journal has a block.
+    pub(crate) fn span(&self, number: u64) -> Option<Span> {
+        self.spans.get(&number_key(number)).copied()
+    }
+
+    /// Notes where the journal has what `change` did.
+    pub(crate) fn note_span(&mut self, change: &Change, span: Span) {
+        let Change::Mined(mined) = change else { return };
+        let number = mined.block.number();
+        // It may have been rolled back within the same batch.
+        if self.numbers.get(&mined.block.hash) == Some(&number) {
+            self.spans.insert(number_key(number), span);
+        }
+        if !self.snapshots.is_empty() {
+            Arc::make_mut(&mut self.snapshots).values_mut().for_each(|chain| chain.note_span(change, span));
+        }
+    }
+
+    /// Hash, place in the journal, and transactions of each block from the second on. None if a block is not journaled.
+    pub(crate) fn index(&self) -> Option<Vec<(B256, Span, Vec<B256>)>> {
+        let blocks = self.head.number() as usize + 1;
+        let (mut hashes, mut transactions) = (vec![B256::ZERO; blocks], vec![Vec::new(); blocks]);
+        self.numbers.iter().for_each(|(hash, number)| hashes[*number as usize] = *hash);
+        self.places.iter().for_each(|(hash, (number, index))| transactions[*number as usize].push((*index, *hash)));
+        let indexed = (0..).zip(hashes).zip(transactions).skip(1).map(|((number, hash), mut transactions)| {
+            transactions.sort_unstable();
+            Some((hash, self.span(number)?, transactions.into_iter().map(|(_, hash)| hash).collect()))
+        });
+        indexed.collect()
+    }
+
+    /// The number of the block with this hash.
+    pub(crate) fn number_of(&self, hash: &B256) -> Option<u64> {
+        self.numbers.get(hash).copied()
+    }
+
+    pub(crate) fn from_parts(parts: Parts) -> Option<Self> {
+        let mut chain = Self::found(parts.genesis);
+        for (number, Indexed { hash, span, transactions, body }) in (1..).zip(parts.index) {
+            for (index, hash) in transactions.into_iter().enumerate() {
+                chain.places.insert(hash, (number, index));
+            }
+            chain.numbers.insert(hash, number);
+            chain.spans.insert(number_key(number), span);
+            if let Some(body) = body {
+                chain.blocks.insert(number_key(number), body.clone());
+                chain.head = body;
+            }
+        }
+        chain.states = Trie::default();
+        for (number, (state, diffs)) in (parts.oldest..).zip(parts.states) {
+            chain.states.insert(number_key(number), Kept { state, diffs: diffs.into() });
+        }
+        parts.waiting.into_iter().for_each(|tx| chain.pool.insert(tx));
+        let Parts { time, automine, base_fee_set, forks, snapshot_next, .. } = parts;
+        let chain = Self { time, automine, base_fee_set, forks, snapshot_next, ..chain };
+        // A head without its state, or one whose state is another, would be no chain.
+        let sound = chain.states.get(&number_key(chain.head.number())).is_some();
+        sound.then_some(chain)
     }
 
     /// The number that a tag stands for. There is no consensus that could finalise anything, so the head is final;
@@ -210,14 +319,9 @@ impl Chain {
         }
     }
 
-    pub(crate) fn place(&self, hash: &B256) -> Option<(&Arc<Block>, usize)> {
-        let (number, index) = *self.places.get(hash)?;
-        Some((self.block(number)?, index))
-    }
-
-    pub(crate) fn mined(&self, hash: &B256) -> Option<(&Arc<Block>, usize, &MinedTx)> {
-        let (block, index) = self.place(hash)?;
-        Some((block, index, block.transactions.get(index)?))
+    /// Number of the block that has this transaction, and the transaction's index in it.
+    pub(crate) fn place(&self, hash: &B256) -> Option<(u64, usize)> {
+        self.places.get(hash).copied()
     }
 
     /// Answers the BLOCKHASH instruction in a block `of` that number.
@@ -229,7 +333,7 @@ impl Chain {
     }
 
     pub(crate) fn base_fee_next(&self) -> u64 {
-        self.base_fee_next.unwrap_or_else(|| base_fee_after(&self.head))
+        self.base_fee_set.unwrap_or_else(|| base_fee_after(&self.head))
     }
 
     /// The chain's time while the wall clock shows `now`, in seconds.

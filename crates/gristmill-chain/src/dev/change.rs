@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use alloy::{
-    consensus::{Header, ReceiptEnvelope, TxEnvelope},
+    consensus::{Header, ReceiptEnvelope},
     eips::{Decodable2718, Encodable2718},
     primitives::{Address, Bytes},
 };
@@ -127,7 +127,7 @@ impl Change {
             0 => Self::Founded(Genesis::decode(rest)?),
             1 => {
                 let stored = StoredWaiting::decode(rest)?;
-                Self::Queued(stored_tx(&stored.raw, stored.sender)?)
+                Self::Queued(SignedTx::stored(&stored.raw, stored.sender)?)
             }
             2 => Self::Dropped(SenderNonce::decode(rest)?),
             3 => Self::Mined(StoredBlock::decode(rest)?.try_into()?),
@@ -189,7 +189,7 @@ impl TryFrom<StoredBlock> for Mined {
                 .map_err(|_| alloy_rlp::Error::Custom("not a receipt"))?;
             let cumulative = receipt.cumulative_gas_used();
             let logs = receipt.logs().len() as u64;
-            let tx = stored_tx(&stored.raw, stored.sender)?;
+            let tx = SignedTx::stored(&stored.raw, stored.sender)?;
             transactions.push(MinedTx { tx, gas_used: cumulative.saturating_sub(gas_before), first_log, receipt });
             diffs.push(stored.diff);
             gas_before = cumulative;
@@ -198,10 +198,4 @@ impl TryFrom<StoredBlock> for Mined {
         let block = Block { hash: stored.header.hash_slow(), header: stored.header, transactions };
         Ok(Self { block: Arc::new(block), diffs, state: None })
     }
-}
-
-fn stored_tx(raw: &Bytes, sender: Address) -> alloy_rlp::Result<SignedTx> {
-    let envelope =
-        TxEnvelope::decode_2718(&mut raw.as_ref()).map_err(|_| alloy_rlp::Error::Custom("not a signed transaction"))?;
-    Ok(SignedTx::trusted(envelope, sender))
 }

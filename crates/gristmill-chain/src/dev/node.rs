@@ -2,6 +2,7 @@
 //! chain and answers. Whatever waits is taken together, so concurrent senders share a flush.
 
 use std::{
+    error::Error,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -11,8 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     chain::Chain,
     change::Change,
+    checkpoint::Checkpoints,
     command::{Command, Reply},
-    journal::Journal,
+    journal::{Archive, Journal},
+    reader::Reader,
     refusal::Refusal,
 };
 
@@ -34,14 +37,21 @@ pub fn system_clock() -> Clock {
 pub(crate) struct Node {
     chain: watch::Receiver<Arc<Chain>>,
     commands: mpsc::Sender<Request>,
+    archive: Option<Arc<Archive>>,
     clock: Clock,
+}
+
+/// Where a chain is kept.
+pub(crate) struct Store {
+    pub(crate) journal: Journal,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 /// Executes commands until every [`Node`] is gone.
 pub(crate) struct Writer {
     chain: watch::Sender<Arc<Chain>>,
     commands: mpsc::Receiver<Request>,
-    journal: Option<Journal>,
+    store: Option<Store>,
     clock: Clock,
 }
 
@@ -50,18 +60,18 @@ struct Request {
     reply: oneshot::Sender<Result<Reply, Refusal>>,
 }
 
-/// `journal` is none for a chain that lives in memory only.
-pub(crate) fn node(chain: Chain, journal: Option<Journal>, clock: Clock) -> (Node, Writer) {
+/// `store` and `archive` are none for a chain that lives in memory only.
+pub(crate) fn node(chain: Chain, store: Option<Store>, archive: Option<Arc<Archive>>, clock: Clock) -> (Node, Writer) {
     let (shown, chain) = watch::channel(Arc::new(chain));
     let (sender, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
-    let node = Node { chain, commands: sender, clock: clock.clone() };
-    (node, Writer { chain: shown, commands, journal, clock })
+    let node = Node { chain, commands: sender, archive, clock: clock.clone() };
+    (node, Writer { chain: shown, commands, store, clock })
 }
 
 impl Node {
     /// The chain as it is now.
-    pub(crate) fn chain(&self) -> Arc<Chain> {
-        self.chain.borrow().clone()
+    pub(crate) fn chain(&self) -> Reader {
+        Reader::new(self.chain.borrow().clone(), self.archive.clone())
     }
 
     /// Wakes at each new version of the chain.
@@ -93,6 +103,9 @@ impl Writer {
             }
             self.execute(batch);
         }
+        if let Some(Store { checkpoints, .. }) = self.store {
+            checkpoints.finish();
+        }
     }
 
     fn execute(&mut self, batch: Vec<Request>) {
@@ -120,16 +133,18 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, chain: Chain, changes: &[Change]) -> Result<(), Refusal> {
+    fn commit(&mut self, mut chain: Chain, changes: &[Change]) -> Result<(), Refusal> {
         if changes.is_empty() {
             return Ok(());
         }
-        if let Some(journal) = &mut self.journal {
-            journal.append(changes).map_err(|error| {
-                tracing::error!(error = &error as &dyn std::error::Error, "cannot write the journal");
-                let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        if let Some(Store { journal, checkpoints }) = &mut self.store {
+            let spans = journal.append(changes).map_err(|error| {
+                tracing::error!(error = &error as &dyn Error, "cannot write the journal");
+                let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
                 Refusal::Stopped(format!("{error}{source}"))
             })?;
+            changes.iter().zip(spans).for_each(|(change, span)| chain.note_span(change, span));
+            checkpoints.consider(&chain, journal.covered());
         }
         self.chain.send_replace(Arc::new(chain));
         Ok(())

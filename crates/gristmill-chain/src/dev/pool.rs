@@ -45,6 +45,13 @@ impl Pool {
         self.waiting.values().map(|waiting| &waiting.tx)
     }
 
+    /// Oldest first.
+    pub(crate) fn by_arrival(&self) -> impl Iterator<Item = &SignedTx> {
+        let mut waiting: Vec<_> = self.waiting.values().collect();
+        waiting.sort_unstable_by_key(|waiting| waiting.arrival);
+        waiting.into_iter().map(|waiting| &waiting.tx)
+    }
+
     /// Whether `tx` may enter: not known, room left, and if it replaces another, dear enough.
     pub(crate) fn admits(&self, tx: &SignedTx) -> Result<(), Refusal> {
         match self.waiting.get(&(tx.sender, tx.nonce())) {

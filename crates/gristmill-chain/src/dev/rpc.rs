@@ -11,13 +11,11 @@ mod log;
 mod params;
 pub(crate) mod view;
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::{node::Node, refusal::Refusal};
+use super::{journal::JournalError, node::Node, refusal::Refusal};
 
 pub(crate) use error::RpcError;
 pub use filter::FILTERS_MAX;
@@ -30,8 +28,8 @@ pub(crate) use params::Params;
 pub const BATCH_MAX: usize = 1_000;
 /// Bytes in all answers to one batch; requests after that are refused one by one. As in geth.
 pub const BATCH_ANSWER_BYTES_MAX: usize = 25_000_000;
-/// Calls and estimates that run at a time, each at up to a block's gas on a thread of its own.
-const CALLS_MAX: usize = 16;
+/// Calls, estimates and searches for logs that run at a time, each on a thread of its own.
+const COMPUTING_MAX: usize = 16;
 
 /// The name and version that `web3_clientVersion` gives.
 const CLIENT_VERSION: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
@@ -40,16 +38,25 @@ const CLIENT_VERSION: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Api {
     node: Node,
     filters: Filters,
-    calls: Arc<Semaphore>,
+    computing: Semaphore,
 }
 
 impl Api {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node, filters: Filters::default(), calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+        Self { node, filters: Filters::default(), computing: Semaphore::new(COMPUTING_MAX) }
     }
 
     pub(crate) fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Does what may take long where it does not hold up other connections.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let _place = self.computing.acquire().await.map_err(|error| RpcError::internal(&error))?;
+        tokio::task::spawn_blocking(work).await.map_err(|error| RpcError::internal(&error))?
     }
 
     /// Answers one request or a batch. None if there is nothing to answer: all were notifications.
@@ -93,7 +100,7 @@ impl Api {
         let answer = call(self, &request.method, Params::new(request.params)).await;
         let id = request.id?;
         Some(match answer {
-            Ok(result) => success(&id, result),
+            Ok(result) => success(&id, &result),
             Err(error) => failure(&id, &error),
         })
     }
@@ -119,7 +126,7 @@ impl Request {
     }
 }
 
-pub(crate) fn success(id: &Value, result: Value) -> String {
+pub(crate) fn success(id: &Value, result: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
 }
 
@@ -163,12 +170,12 @@ async fn call(api: &Api, method: &str, params: Params) -> Result<Value, RpcError
         "eth_getRawTransactionByHash" => history::raw_transaction_by_hash(node, params),
         "eth_getTransactionReceipt" => history::receipt(node, params),
         "eth_getBlockReceipts" => history::block_receipts(node, params),
-        "eth_getLogs" => log::logs(node, params),
+        "eth_getLogs" => log::logs(api, params).await,
         "eth_newFilter" => api.filters.new_logs(node, params),
         "eth_newBlockFilter" => api.filters.new_blocks(node),
         "eth_newPendingTransactionFilter" => api.filters.new_transactions(node),
         "eth_getFilterChanges" => api.filters.changes(node, params),
-        "eth_getFilterLogs" => api.filters.logs(node, params),
+        "eth_getFilterLogs" => api.filters.logs(api, params).await,
         "eth_uninstallFilter" => api.filters.remove(params),
         "txpool_status" => history::pool_status(node),
         "txpool_content" => history::pool_content(node),
@@ -191,6 +198,12 @@ fn json(value: impl Serialize) -> Result<Value, RpcError> {
 
 fn quantity(value: impl Into<u128>) -> Result<Value, RpcError> {
     Ok(Value::String(format!("{:#x}", value.into())))
+}
+
+impl From<JournalError> for RpcError {
+    fn from(error: JournalError) -> Self {
+        Self::internal(&error)
+    }
 }
 
 impl From<Refusal> for RpcError {

@@ -76,7 +76,7 @@ async fn answer(api: &Api, subscriptions: &mut Subscriptions, body: &[u8]) -> Ve
         "eth_unsubscribe" => subscriptions.close(Params::new(params)),
         _ => return api.answer(body).await.into_iter().collect(),
     };
-    vec![result.map_or_else(|error| failure(&id, &error), |result| success(&id, result))]
+    vec![result.map_or_else(|error| failure(&id, &error), |result| success(&id, &result))]
 }
 
 impl Subscriptions {

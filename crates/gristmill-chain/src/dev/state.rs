@@ -83,8 +83,22 @@ impl State {
             .map_or(U256::ZERO, |slot| slot.value)
     }
 
+    #[cfg(test)]
     pub(crate) fn accounts(&self) -> impl Iterator<Item = &Account> {
         self.accounts.iter().map(|(_, account)| account)
+    }
+
+    /// The change that makes this state out of nothing.
+    pub(crate) fn to_diff(&self) -> Diff {
+        let accounts = self.accounts.iter().map(|(_, account)| AccountDiff {
+            address: account.address,
+            nonce: account.nonce,
+            balance: account.balance,
+            code_hash: account.code_hash,
+            slots: account.storage.iter().map(|(_, slot)| SlotDiff { key: slot.key, value: slot.value }).collect(),
+        });
+        let codes = self.codes.iter().map(|(_, code)| code.original_bytes());
+        Diff { accounts: accounts.collect(), removed: Vec::new(), codes: codes.collect() }
     }
 
     pub(crate) fn root(&self) -> B256 {

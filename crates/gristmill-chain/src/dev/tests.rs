@@ -1,10 +1,12 @@
 //! Tests of the core: no clock, file or socket, so that thousands of histories run in a second.
 
+mod checkpoint;
 mod durability;
 mod history;
 mod mining;
 mod reorg;
 mod waiting;
+mod writer;
 
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::SignerRecoverable as _},
@@ -142,12 +144,11 @@ pub(super) fn check_invariants(chain: &Chain) {
         let block = chain.block(number).expect("blocks have no gaps");
         assert_eq!(block.number(), number);
         assert_eq!(block.hash, block.header.hash_slow());
-        assert_eq!(chain.block_by_hash(&block.hash).map(|block| block.number()), Some(number));
+        assert_eq!(chain.number_of(&block.hash), Some(number));
         let mut logs = 0;
         let mut gas_used = 0;
         for (index, mined) in block.transactions.iter().enumerate() {
-            let (place, place_index) = chain.place(&mined.tx.hash).expect("a mined transaction has a place");
-            assert_eq!((place.number(), place_index), (number, index));
+            assert_eq!(chain.place(&mined.tx.hash), Some((number, index)));
             assert_eq!(mined.first_log, logs);
             logs += mined.receipt.logs().len() as u64;
             gas_used += mined.gas_used;

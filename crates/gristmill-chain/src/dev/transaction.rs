@@ -42,6 +42,13 @@ impl SignedTx {
         Self { envelope: Arc::new(envelope), hash, sender }
     }
 
+    /// What [`Self::raw`] gave before it was written down.
+    pub(crate) fn stored(mut raw: &[u8], sender: Address) -> alloy_rlp::Result<Self> {
+        let envelope = TxEnvelope::decode_2718(&mut raw);
+        let envelope = envelope.map_err(|_| alloy_rlp::Error::Custom("not a signed transaction"))?;
+        Ok(Self::trusted(envelope, sender))
+    }
+
     pub(crate) fn raw(&self) -> Bytes {
         self.envelope.encoded_2718().into()
     }

@@ -64,6 +64,7 @@ impl<V> Default for Trie<V> {
 }
 
 impl<V: Clone> Trie<V> {
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -150,7 +151,20 @@ fn first_difference(a: &B256, b: &B256) -> usize {
     }
 }
 
-fn insert<V: Clone>(node: Arc<Node<V>>, key: B256, value: V) -> (Arc<Node<V>>, bool) {
+fn insert<V: Clone>(mut node: Arc<Node<V>>, key: B256, value: V) -> (Arc<Node<V>>, bool) {
+    // Nobody else has this version: no need for a copy.
+    if let Some(Node::Branch(branch)) = Arc::get_mut(&mut node)
+        && first_difference(&branch.key, &key) >= branch.at
+    {
+        branch.reference.take();
+        let slot = &mut branch.children[nibble(&key, branch.at)];
+        let (child, added) = match slot.take() {
+            None => (leaf(key, value), true),
+            Some(child) => insert(child, key, value),
+        };
+        *slot = Some(child);
+        return (node, added);
+    }
     match node.as_ref() {
         Node::Leaf { key: other, .. } => match first_difference(other, &key) {
             NIBBLES => (leaf(key, value), false),

@@ -1,8 +1,10 @@
 //! A development chain for one test, and clients for it.
-// Each test binary uses a part of this.
-#![allow(dead_code, unreachable_pub)]
+// Each test binary uses a part of this; parameters are `json!` literals.
+#![allow(dead_code, unreachable_pub, clippy::needless_pass_by_value)]
 
 pub mod anvil;
+pub mod compare;
+pub mod dice;
 
 use std::path::Path;
 

@@ -49,11 +49,12 @@ pub(super) fn number(chain: &Chain, block: Option<BlockId>) -> Result<u64, RpcEr
     match block.unwrap_or_default() {
         BlockId::Number(tag) => {
             let number = chain.number(tag);
-            chain.block(number).map(|_| number).ok_or_else(|| Refusal::NoBlock(number.to_string()).into())
+            let exists = number <= chain.head().number();
+            exists.then_some(number).ok_or_else(|| Refusal::NoBlock(number.to_string()).into())
         }
         BlockId::Hash(hash) => {
-            let block = chain.block_by_hash(&hash.block_hash);
-            block.map(|block| block.number()).ok_or_else(|| Refusal::NoBlock(hash.block_hash.to_string()).into())
+            let number = chain.number_of(&hash.block_hash);
+            number.ok_or_else(|| Refusal::NoBlock(hash.block_hash.to_string()).into())
         }
     }
 }

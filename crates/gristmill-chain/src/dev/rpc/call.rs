@@ -1,7 +1,5 @@
 //! Calls that change nothing, gas estimates, and transactions that change something.
 
-use std::sync::Arc;
-
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
     primitives::{Bytes, TxKind, U256},
@@ -13,10 +11,10 @@ use serde_json::Value;
 use super::{Api, Params, RpcError, account, json, quantity};
 use crate::dev::{
     block::Template,
-    chain::Chain,
     command::{Command, Reply},
     execute::{Outcome, block_env, call_config, run},
     node::Node,
+    reader::Reader,
     refusal::Refusal,
     state::State,
     transaction::SignedTx,
@@ -38,9 +36,9 @@ pub(super) async fn send_raw_transaction(node: &Node, mut params: Params) -> Res
 pub(super) async fn call(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let request: TransactionRequest = params.next()?;
     let scene = Scene::new(&api.node, params.optional()?)?;
-    let output = compute(api, move || {
+    let output = api.compute(move || {
         let tx = scene.to_evm(&request, scene.block.gas_limit)?;
-        scene.run(tx)?.into_output()
+        Ok(scene.run(tx)?.into_output()?)
     });
     json(output.await?)
 }
@@ -48,21 +46,12 @@ pub(super) async fn call(api: &Api, mut params: Params) -> Result<Value, RpcErro
 pub(super) async fn estimate_gas(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let request: TransactionRequest = params.next()?;
     let scene = Scene::new(&api.node, params.optional()?)?;
-    quantity(compute(api, move || estimate(&scene, &request)).await?)
-}
-
-/// Runs the EVM where it does not hold up other connections.
-async fn compute<T: Send + 'static>(
-    api: &Api,
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let _place = api.calls.acquire().await.map_err(|error| Refusal::Stopped(error.to_string()))?;
-    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Invalid(error.to_string()))?
+    quantity(api.compute(move || Ok(estimate(&scene, &request)?)).await?)
 }
 
 /// The block and state in which a call runs.
 struct Scene {
-    chain: Arc<Chain>,
+    chain: Reader,
     state: State,
     block: BlockEnv,
     number: u64,
@@ -72,8 +61,8 @@ impl Scene {
     fn new(node: &Node, id: Option<BlockId>) -> Result<Self, RpcError> {
         let chain = node.chain();
         let number = account::number(&chain, id)?;
-        let block = chain.block(number).expect("its number was looked up").clone();
         let state = chain.state_at(number)?.clone();
+        let block = chain.block(number).expect("a block whose state is kept is in memory").clone();
         let template = if number == chain.head().number() {
             // Blocks come only with transactions, so the head may be hours old. A call at the head sees the time that a
             // transaction sent now would see: otherwise nothing could ever be found to have expired.

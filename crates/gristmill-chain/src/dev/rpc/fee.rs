@@ -5,10 +5,7 @@ use serde_json::Value;
 
 use super::{Params, RpcError, json, quantity};
 use crate::dev::{
-    block::Block,
-    chain::{Chain, base_fee_after},
-    node::Node,
-    refusal::Refusal,
+    block::Block, chain::base_fee_after, journal::JournalError, node::Node, reader::Reader, refusal::Refusal,
 };
 
 /// What wallets are told to tip. There is no competition for room, but a tip of zero makes some of them stumble.
@@ -41,26 +38,27 @@ pub(super) fn history(node: &Node, mut params: Params) -> Result<Value, RpcError
     if newest > chain.head().number() {
         return Err(Refusal::NoBlock(newest.to_string()).into());
     }
-    json(fee_history(&chain, count, newest, &percentiles))
+    json(fee_history(&chain, count, newest, &percentiles)?)
 }
 
-fn fee_history(chain: &Chain, count: u64, newest: u64, percentiles: &[f64]) -> FeeHistory {
+fn fee_history(chain: &Reader, count: u64, newest: u64, percentiles: &[f64]) -> Result<FeeHistory, JournalError> {
     let oldest = (newest + 1).saturating_sub(count);
-    let blocks: Vec<_> = (oldest..=newest).take(count as usize).filter_map(|number| chain.block(number)).collect();
-    let Some(last) = blocks.last() else { return FeeHistory::default() };
-    let after = match chain.block(newest + 1) {
+    let blocks = (oldest..=newest).take(count as usize).filter_map(|number| chain.any_block(number).transpose());
+    let blocks: Vec<_> = blocks.collect::<Result<_, _>>()?;
+    let Some(last) = blocks.last() else { return Ok(FeeHistory::default()) };
+    let after = match chain.any_block(newest + 1)? {
         Some(next) => next.base_fee(),
         None if newest == chain.head().number() => chain.base_fee_next(),
         None => base_fee_after(last),
     };
-    FeeHistory {
+    Ok(FeeHistory {
         base_fee_per_gas: blocks.iter().map(|block| block.base_fee()).chain([after]).map(u128::from).collect(),
         gas_used_ratio: blocks.iter().map(|block| ratio(block)).collect(),
         base_fee_per_blob_gas: vec![1; blocks.len() + 1],
         blob_gas_used_ratio: vec![0.0; blocks.len()],
         oldest_block: oldest,
         reward: (!percentiles.is_empty()).then(|| blocks.iter().map(|block| rewards(block, percentiles)).collect()),
-    }
+    })
 }
 
 fn ratio(block: &Block) -> f64 {

@@ -9,7 +9,7 @@ use std::{
 use alloy::rpc::types::Filter;
 use serde_json::Value;
 
-use super::{Params, RpcError, json, log, quantity};
+use super::{Api, Params, RpcError, json, log, quantity};
 use crate::dev::{
     branch::{arrivals, branch},
     chain::Chain,
@@ -63,7 +63,7 @@ impl Filters {
     /// What happened since the last time; removed logs too, marked as such.
     pub(super) fn changes(&self, node: &Node, mut params: Params) -> Result<Value, RpcError> {
         let id = params.number()?;
-        let new = node.chain();
+        let new = node.chain().version();
         let (what, old) = {
             let mut open = self.lock();
             let watched = open.filters.get_mut(&id).ok_or_else(not_found)?;
@@ -79,13 +79,12 @@ impl Filters {
     }
 
     /// All logs that a filter describes, known or not.
-    pub(super) fn logs(&self, node: &Node, mut params: Params) -> Result<Value, RpcError> {
+    pub(super) async fn logs(&self, api: &Api, mut params: Params) -> Result<Value, RpcError> {
         let id = params.number()?;
         let what = self.lock().filters.get(&id).map(|watched| watched.what.clone());
-        match what {
-            Some(What::Logs(filter)) => json(log::find(&node.chain(), &filter)?),
-            _ => Err(not_found()),
-        }
+        let Some(What::Logs(filter)) = what else { return Err(not_found()) };
+        let chain = api.node.chain();
+        api.compute(move || json(log::find(&chain, &filter)?)).await
     }
 
     pub(super) fn remove(&self, mut params: Params) -> Result<Value, RpcError> {
@@ -101,7 +100,7 @@ impl Filters {
         }
         open.next += 1;
         let id = open.next;
-        open.filters.insert(id, Watched { what, told: node.chain(), asked_at: Instant::now() });
+        open.filters.insert(id, Watched { what, told: node.chain().version(), asked_at: Instant::now() });
         quantity(id)
     }
 

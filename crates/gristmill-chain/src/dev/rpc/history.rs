@@ -9,7 +9,7 @@ use alloy::{
 use serde_json::Value;
 
 use super::{Params, RpcError, account, json, quantity, view};
-use crate::dev::{block::Block, node::Node};
+use crate::dev::{block::Block, node::Node, transaction::SignedTx};
 
 pub(super) fn block_by_number(node: &Node, mut params: Params) -> Result<Value, RpcError> {
     let block = at_number(node, &mut params)?;
@@ -42,8 +42,8 @@ pub(super) fn transaction_count_by_hash(node: &Node, mut params: Params) -> Resu
 pub(super) fn transaction_by_hash(node: &Node, mut params: Params) -> Result<Value, RpcError> {
     let hash: B256 = params.next()?;
     let chain = node.chain();
-    if let Some((block, index, mined)) = chain.mined(&hash) {
-        return json(view::mined_transaction(block, index, mined));
+    if let Some(found) = chain.mined(&hash)? {
+        return json(view::mined_transaction(&found.block, found.index, found.mined()));
     }
     json(chain.pool.get(&hash).map(view::waiting_transaction))
 }
@@ -61,22 +61,22 @@ pub(super) fn transaction_by_hash_and_index(node: &Node, mut params: Params) -> 
 pub(super) fn raw_transaction_by_hash(node: &Node, mut params: Params) -> Result<Value, RpcError> {
     let hash: B256 = params.next()?;
     let chain = node.chain();
-    let tx = chain.mined(&hash).map(|(_, _, mined)| &mined.tx).or_else(|| chain.pool.get(&hash));
-    json(tx.map(|tx| tx.raw()))
+    let mined = chain.mined(&hash)?.map(|found| found.mined().tx.raw());
+    json(mined.or_else(|| chain.pool.get(&hash).map(SignedTx::raw)))
 }
 
 pub(super) fn receipt(node: &Node, mut params: Params) -> Result<Value, RpcError> {
     let hash: B256 = params.next()?;
     let chain = node.chain();
-    json(chain.mined(&hash).map(|(block, index, mined)| view::receipt(block, index, mined)))
+    json(chain.mined(&hash)?.map(|found| view::receipt(&found.block, found.index, found.mined())))
 }
 
 pub(super) fn block_receipts(node: &Node, mut params: Params) -> Result<Value, RpcError> {
     let id: BlockId = params.next()?;
     let chain = node.chain();
     let Ok(number) = account::number(&chain, Some(id)) else { return Ok(Value::Null) };
-    json(chain.block(number).map(|block| {
-        let receipts = block.transactions.iter().enumerate().map(|(index, mined)| view::receipt(block, index, mined));
+    json(chain.any_block(number)?.map(|block| {
+        let receipts = block.transactions.iter().enumerate().map(|(index, mined)| view::receipt(&block, index, mined));
         receipts.collect::<Vec<_>>()
     }))
 }
@@ -107,12 +107,12 @@ fn at_number(node: &Node, params: &mut Params) -> Result<Option<Arc<Block>>, Rpc
         let next = Block::seal(&chain.template(node.now()), Vec::new(), chain.state().root());
         return Ok(Some(Arc::new(next)));
     }
-    Ok(chain.block(chain.number(tag)).cloned())
+    Ok(chain.any_block(chain.number(tag))?)
 }
 
 fn at_hash(node: &Node, params: &mut Params) -> Result<Option<Arc<Block>>, RpcError> {
     let hash: B256 = params.next()?;
-    Ok(node.chain().block_by_hash(&hash).cloned())
+    Ok(node.chain().block_by_hash(&hash)?)
 }
 
 fn count(block: Option<Arc<Block>>) -> Result<Value, RpcError> {

@@ -6,8 +6,8 @@ use alloy::{
 };
 use serde_json::Value;
 
-use super::{Params, RpcError, json, view};
-use crate::dev::{block::Block, branch::Branch, chain::Chain, node::Node};
+use super::{Api, Params, RpcError, json, view};
+use crate::dev::{block::Block, branch::Branch, chain::Chain, reader::Reader};
 
 /// Blocks that one `eth_getLogs` may span: a week of a busy private grid, answered within a second.
 pub const LOG_RANGE_MAX: u64 = 100_000;
@@ -16,28 +16,30 @@ pub const LOG_RESULTS_MAX: usize = 20_000;
 /// Data of the logs in one answer: one log can have megabytes.
 pub const LOG_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-pub(super) fn logs(node: &Node, mut params: Params) -> Result<Value, RpcError> {
+pub(super) async fn logs(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let filter: Filter = params.next()?;
-    json(find(&node.chain(), &filter)?)
+    let chain = api.node.chain();
+    api.compute(move || json(find(&chain, &filter)?)).await
 }
 
 /// The logs that `filter` wants, oldest first.
-pub(crate) fn find(chain: &Chain, filter: &Filter) -> Result<Vec<Log>, RpcError> {
+pub(crate) fn find(chain: &Reader, filter: &Filter) -> Result<Vec<Log>, RpcError> {
     let (from, to) = match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
-            let block = chain.block_by_hash(&hash).ok_or_else(|| RpcError::unknown("unknown block"))?;
-            (block.number(), block.number())
+            let number = chain.number_of(&hash).ok_or_else(|| RpcError::unknown("unknown block"))?;
+            (number, number)
         }
         FilterBlockOption::Range { from_block, to_block } => range(chain, from_block, to_block)?,
     };
     let (mut found, mut bytes) = (Vec::new(), 0);
-    for block in (from..=to).filter_map(|number| chain.block(number)) {
-        for log in matching(block, filter, false) {
+    for number in from..=to {
+        let Some(block) = chain.any_block(number)? else { continue };
+        for log in matching(&block, filter, false) {
             bytes += log.inner.data.data.len();
             found.push(log);
         }
         if found.len() > LOG_RESULTS_MAX || bytes > LOG_BYTES_MAX {
-            let good = block.number().saturating_sub(1).max(from);
+            let good = number.saturating_sub(1).max(from);
             let text = format!(
                 "query returned more than {LOG_RESULTS_MAX} results or {LOG_BYTES_MAX} bytes. Try with this block range [{from:#x}, {good:#x}]."
             );

@@ -8,7 +8,7 @@ use super::{Core, Draft, LOGGER, check_money, fingerprint};
 use crate::dev::command::{Command, Reorg};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Send { from: usize, ahead: u64, what: What, tip: u128 },
     Mine(u64),
     Automine(bool),
@@ -23,7 +23,7 @@ enum Step {
 }
 
 #[derive(Clone, Debug)]
-enum What {
+pub(super) enum What {
     Transfer(u64),
     Deploy,
     Call(u8),
@@ -41,7 +41,7 @@ fn what() -> impl Strategy<Value = What> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0usize..4, 0u64..3, what(), 0u128..5_000).prop_map(|(from, ahead, what, tip)| Step::Send { from, ahead, what, tip }),
         2 => (0u64..4).prop_map(Step::Mine),
@@ -58,7 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn take(core: &mut Core, logger: Address, step: Step) {
+pub(super) fn take(core: &mut Core, logger: Address, step: Step) {
     let command = match step {
         Step::Send { from, ahead, what, tip } => {
             let draft = core.transfer(from);

@@ -137,7 +137,7 @@ fn refusals_say_what_other_nodes_say() {
         ),
         // 10 tokens a byte: EIP-7623.
         (
-            Draft { input: Bytes::from(vec![1; 1_000]), gas_limit: 60_999, ..good.clone() },
+            Draft { input: Bytes::from(vec![1; 1_000]), gas_limit: 60_999, ..good },
             "intrinsic gas too low: gas 60999, minimum needed 61000",
         ),
     ];
