@@ -45,7 +45,7 @@ pub use journal::JournalError;
 pub use node::{Clock, system_clock};
 pub use pool::{NONCES_AHEAD_MAX, WAITING_MAX};
 pub use refusal::Refusal;
-pub use rpc::{BATCH_ANSWER_BYTES_MAX, BATCH_MAX, FILTERS_MAX, LOG_BYTES_MAX, LOG_RANGE_MAX, LOG_RESULTS_MAX};
+pub use rpc::{FILTERS_MAX, Limits};
 pub use serve::{REQUEST_BYTES_MAX, SOCKETS_MAX};
 pub use socket::SUBSCRIPTIONS_MAX;
 pub use transaction::TRANSACTION_BYTES_MAX;
@@ -82,6 +82,7 @@ pub struct Config {
     /// Time of the first block; now if none.
     pub genesis_timestamp: Option<u64>,
     pub clock: Clock,
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -94,6 +95,7 @@ impl Default for Config {
             allow_origins: Vec::new(),
             genesis_timestamp: None,
             clock: system_clock(),
+            limits: Limits::default(),
         }
     }
 }
@@ -126,6 +128,7 @@ pub struct DevChain {
     listener: TcpListener,
     address: SocketAddr,
     allow_origins: Vec<String>,
+    limits: Limits,
     /// Keeps other processes out of the folder for as long as it lives.
     lock: Option<File>,
 }
@@ -150,7 +153,7 @@ pub async fn bind(config: Config) -> Result<DevChain, Error> {
     let listener =
         TcpListener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
-    let Config { data_dir, fresh, clock, allow_origins, .. } = config;
+    let Config { data_dir, fresh, clock, allow_origins, limits, .. } = config;
     let opened = tokio::task::spawn_blocking(move || match data_dir {
         None => Ok((Chain::found(genesis), None)),
         Some(folder) => open(&folder, fresh, genesis).map(|(chain, opened)| (chain, Some(opened))),
@@ -161,7 +164,7 @@ pub async fn bind(config: Config) -> Result<DevChain, Error> {
         Some(Opened { store, archive, lock }) => (Some(store), Some(Arc::new(archive)), Some(lock)),
     };
     let (node, writer) = node(chain, store, archive, clock);
-    Ok(DevChain { node, writer, listener, address, allow_origins, lock })
+    Ok(DevChain { node, writer, listener, address, allow_origins, limits, lock })
 }
 
 impl DevChain {
@@ -176,7 +179,7 @@ impl DevChain {
 
     /// Serves until `shutdown`. When this returns, everything acknowledged is on disk and the folder is free again.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { node, writer, listener, allow_origins, lock, .. } = self;
+        let Self { node, writer, listener, allow_origins, limits, lock, .. } = self;
         let shutdown = shutdown.child_token();
         // Should the writer die, the chain is of no use any more.
         let stop = shutdown.clone().drop_guard();
@@ -184,7 +187,7 @@ impl DevChain {
             writer.run();
             drop(stop);
         });
-        let served = serve::serve(listener, Api::new(node), Origins::new(allow_origins), shutdown).await;
+        let served = serve::serve(listener, Api::new(node, limits), Origins::new(allow_origins), shutdown).await;
         let written = writer.await;
         drop(lock);
         written.map_err(|_| Error::WriterDied)?;

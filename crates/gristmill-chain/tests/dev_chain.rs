@@ -18,7 +18,7 @@ use dev_fixture::{Fixture, LOGGER, Rpc, Tx, request};
 use futures_util::{StreamExt, future::join_all};
 use gristmill_chain::{
     contracts::DevRLC,
-    dev::{self, BATCH_MAX, CHAIN_ID, Config, FILTERS_MAX, LOG_RANGE_MAX, REQUEST_BYTES_MAX, STATES_KEPT},
+    dev::{self, CHAIN_ID, Config, FILTERS_MAX, Limits, REQUEST_BYTES_MAX, STATES_KEPT},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -410,8 +410,9 @@ async fn batches_are_answered_in_order_and_bounded() {
 
     assert_eq!(post(json!([])).await["error"]["code"], -32600);
     let requests = |count: usize| Value::Array(vec![request(1, "eth_chainId", json!([])); count]);
-    assert_eq!(post(requests(BATCH_MAX)).await.as_array().unwrap().len(), BATCH_MAX);
-    assert_eq!(post(requests(BATCH_MAX + 1)).await["error"]["code"], -32005);
+    let limit = Limits::default().batch;
+    assert_eq!(post(requests(limit)).await.as_array().unwrap().len(), limit);
+    assert_eq!(post(requests(limit + 1)).await["error"]["code"], -32005);
     let parse: Value = chain.rpc.post("{".into()).await.json().await.unwrap();
     assert_eq!(parse["error"]["code"], -32700);
     let silent = chain.rpc.post(json!({ "method": "eth_chainId" }).to_string()).await;
@@ -435,9 +436,41 @@ async fn requests_are_bounded() {
     chain.rpc.ok("anvil_mine", json!([10_000])).await;
     let error = chain.rpc.error("anvil_mine", json!([10_001])).await;
     assert_eq!(error["code"], -32005);
-    let range = json!([{ "fromBlock": "0x0", "toBlock": format!("{:#x}", LOG_RANGE_MAX * 2) }]);
-    assert_eq!(chain.rpc.ok("eth_getLogs", range).await, json!([]), "a range is cut at the head first");
-    assert_eq!(chain.rpc.error("eth_getLogs", json!([{ "fromBlock": "0x5", "toBlock": "0x4" }])).await["code"], -32602);
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_bounded() {
+    let limits =
+        Limits { log_range: 6, log_results: 3, log_bytes: 100, batch_answer_bytes: 1_000, ..Limits::default() };
+    let chain = Fixture::start(Config { limits, ..Config::default() }).await;
+    let rpc = &chain.rpc;
+    let logger = rpc.deploy_logger().await;
+    let emit =
+        |nonce: u64, bytes: usize| Tx { nonce, to: logger.into(), input: vec![1; bytes].into(), ..Tx::default() };
+    for (nonce, bytes) in [(1, 30), (2, 30), (3, 40), (4, 1), (5, 100), (6, 101)] {
+        rpc.send(&emit(nonce, bytes)).await;
+    }
+    let logs =
+        async |from: &str, to: &str| rpc.answer("eth_getLogs", json!([{ "fromBlock": from, "toBlock": to }])).await;
+    let count = |answer: &Value| answer["result"].as_array().map(Vec::len);
+    assert_eq!(count(&logs("0x2", "0x4").await), Some(3), "three logs and a hundred bytes");
+    let error = logs("0x2", "0x5").await["error"].clone();
+    assert_eq!(error["code"], -32005);
+    assert!(error["message"].as_str().unwrap().ends_with("Try with this block range [0x2, 0x4]."), "{error}");
+    assert_eq!(count(&logs("0x6", "0x6").await), Some(1));
+    assert_eq!(logs("0x7", "0x7").await["error"]["code"], -32005, "one log too long");
+    assert_eq!(count(&logs("0x0", "0x3").await), Some(2));
+    assert_eq!(logs("0x0", "0x6").await["error"]["message"], "query exceeds max block range 6");
+    assert_eq!(count(&logs("0x8", "0x7777").await), Some(0), "past the head there is nothing");
+    assert_eq!(logs("0x5", "0x4").await["error"]["code"], -32602);
+    let filter = rpc.ok("eth_newFilter", json!([{ "fromBlock": "0x0", "toBlock": "0x6" }])).await;
+    assert_eq!(rpc.error("eth_getFilterLogs", json!([filter])).await["code"], -32005);
+
+    let requests = vec![request(1, "eth_getBlockByNumber", json!(["latest", false])); 3];
+    let answers: Value = rpc.post(json!(requests).to_string()).await.json().await.unwrap();
+    assert!(answers[0]["result"].is_object());
+    assert_eq!((&answers[2]["id"], &answers[2]["error"]["code"]), (&json!(1), &json!(-32005)));
     chain.stop().await;
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use alloy::primitives::{Address, B256};
 use dev_fixture::{Fixture, Tx, request};
 use futures_util::{SinkExt, StreamExt};
-use gristmill_chain::dev::{REQUEST_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use gristmill_chain::dev::{REQUEST_BYTES_MAX, SOCKETS_MAX, SUBSCRIPTIONS_MAX};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -161,6 +161,27 @@ async fn strangers_pages_cannot_open_a_socket() {
             }
             Err(error) => panic!("{origin}: {error}"),
         }
+    }
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_sockets_and_no_more() {
+    let chain = Fixture::in_memory().await;
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS_MAX {
+        sockets.push(Socket::connect(&chain).await);
+    }
+    match connect_async(chain.url.replace("http:", "ws:")).await {
+        Err(Error::Http(answer)) => assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE),
+        other => panic!("{other:?}"),
+    }
+    // One that leaves makes room, as soon as the chain has noticed.
+    sockets.pop();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while connect_async(chain.url.replace("http:", "ws:")).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "no room again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     chain.stop().await;
 }

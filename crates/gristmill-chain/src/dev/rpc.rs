@@ -11,6 +11,8 @@ mod log;
 mod params;
 pub(crate) mod view;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -21,13 +23,37 @@ pub(crate) use error::RpcError;
 pub use filter::FILTERS_MAX;
 use filter::Filters;
 pub(crate) use log::between as logs_between;
-pub use log::{LOG_BYTES_MAX, LOG_RANGE_MAX, LOG_RESULTS_MAX};
 pub(crate) use params::Params;
 
-/// Requests in one batch, as in geth.
-pub const BATCH_MAX: usize = 1_000;
-/// Bytes in all answers to one batch; requests after that are refused one by one. As in geth.
-pub const BATCH_ANSWER_BYTES_MAX: usize = 25_000_000;
+/// How much one request may make the chain do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests in one batch.
+    pub batch: usize,
+    /// Bytes in all answers to one batch; requests after that are refused one by one.
+    pub batch_answer_bytes: usize,
+    /// Blocks that one search for logs may span.
+    pub log_range: u64,
+    /// Logs in one answer.
+    pub log_results: usize,
+    /// Data of the logs in one answer: a single log can have megabytes.
+    pub log_bytes: usize,
+}
+
+impl Default for Limits {
+    /// Batches as in geth, logs as on public nodes, but a range that covers weeks of a busy private grid: it is answered
+    /// within a second.
+    fn default() -> Self {
+        Self {
+            batch: 1_000,
+            batch_answer_bytes: 25_000_000,
+            log_range: 100_000,
+            log_results: 20_000,
+            log_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
 /// Calls, estimates and searches for logs that run at a time, each on a thread of its own.
 const COMPUTING_MAX: usize = 16;
 
@@ -37,13 +63,14 @@ const CLIENT_VERSION: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
 /// Everything that requests are answered from.
 pub(crate) struct Api {
     node: Node,
+    limits: Limits,
     filters: Filters,
-    computing: Semaphore,
+    computing: Arc<Semaphore>,
 }
 
 impl Api {
-    pub(crate) fn new(node: Node) -> Self {
-        Self { node, filters: Filters::default(), computing: Semaphore::new(COMPUTING_MAX) }
+    pub(crate) fn new(node: Node, limits: Limits) -> Self {
+        Self { node, limits, filters: Filters::default(), computing: Arc::new(Semaphore::new(COMPUTING_MAX)) }
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -55,7 +82,12 @@ impl Api {
         &self,
         work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
     ) -> Result<T, RpcError> {
-        let _place = self.computing.acquire().await.map_err(|error| RpcError::internal(&error))?;
+        let place = self.computing.clone().acquire_owned().await.map_err(|error| RpcError::internal(&error))?;
+        let work = move || {
+            // Held by the work, not by the request: a client that goes away does not make room.
+            let _place = place;
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(|error| RpcError::internal(&error))?
     }
 
@@ -66,8 +98,8 @@ impl Api {
             Ok(Value::Array(requests)) if requests.is_empty() => {
                 Some(failure(&Value::Null, &RpcError::invalid_request("empty batch")))
             }
-            Ok(Value::Array(requests)) if requests.len() > BATCH_MAX => {
-                let text = format!("batch of {} requests, at most {BATCH_MAX} are taken", requests.len());
+            Ok(Value::Array(requests)) if requests.len() > self.limits.batch => {
+                let text = format!("batch of {} requests, at most {} are taken", requests.len(), self.limits.batch);
                 Some(failure(&Value::Null, &RpcError::limit(text)))
             }
             Ok(Value::Array(requests)) => self.answer_batch(requests).await,
@@ -78,7 +110,7 @@ impl Api {
     async fn answer_batch(&self, requests: Vec<Value>) -> Option<String> {
         let mut answers = String::new();
         for request in requests {
-            let answer = if answers.len() > BATCH_ANSWER_BYTES_MAX {
+            let answer = if answers.len() > self.limits.batch_answer_bytes {
                 let id = request.get("id").cloned().unwrap_or_default();
                 Some(failure(&id, &RpcError::limit("the answers to this batch are too long")))
             } else {

@@ -83,8 +83,7 @@ impl Filters {
         let id = params.number()?;
         let what = self.lock().filters.get(&id).map(|watched| watched.what.clone());
         let Some(What::Logs(filter)) = what else { return Err(not_found()) };
-        let chain = api.node.chain();
-        api.compute(move || json(log::find(&chain, &filter)?)).await
+        log::search(api, *filter).await
     }
 
     pub(super) fn remove(&self, mut params: Params) -> Result<Value, RpcError> {

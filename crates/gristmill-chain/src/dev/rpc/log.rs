@@ -6,30 +6,28 @@ use alloy::{
 };
 use serde_json::Value;
 
-use super::{Api, Params, RpcError, json, view};
+use super::{Api, Limits, Params, RpcError, json, view};
 use crate::dev::{block::Block, branch::Branch, chain::Chain, reader::Reader};
-
-/// Blocks that one `eth_getLogs` may span: a week of a busy private grid, answered within a second.
-pub const LOG_RANGE_MAX: u64 = 100_000;
-/// Logs in one answer, as on public nodes.
-pub const LOG_RESULTS_MAX: usize = 20_000;
-/// Data of the logs in one answer: one log can have megabytes.
-pub const LOG_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) async fn logs(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let filter: Filter = params.next()?;
-    let chain = api.node.chain();
-    api.compute(move || json(find(&chain, &filter)?)).await
+    search(api, filter).await
+}
+
+/// Finds logs where that does not hold up other connections.
+pub(super) async fn search(api: &Api, filter: Filter) -> Result<Value, RpcError> {
+    let (chain, limits) = (api.node.chain(), api.limits);
+    api.compute(move || json(find(&chain, &filter, limits)?)).await
 }
 
 /// The logs that `filter` wants, oldest first.
-pub(crate) fn find(chain: &Reader, filter: &Filter) -> Result<Vec<Log>, RpcError> {
+fn find(chain: &Reader, filter: &Filter, limits: Limits) -> Result<Vec<Log>, RpcError> {
     let (from, to) = match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
             let number = chain.number_of(&hash).ok_or_else(|| RpcError::unknown("unknown block"))?;
             (number, number)
         }
-        FilterBlockOption::Range { from_block, to_block } => range(chain, from_block, to_block)?,
+        FilterBlockOption::Range { from_block, to_block } => range(chain, from_block, to_block, limits)?,
     };
     let (mut found, mut bytes) = (Vec::new(), 0);
     for number in from..=to {
@@ -38,10 +36,11 @@ pub(crate) fn find(chain: &Reader, filter: &Filter) -> Result<Vec<Log>, RpcError
             bytes += log.inner.data.data.len();
             found.push(log);
         }
-        if found.len() > LOG_RESULTS_MAX || bytes > LOG_BYTES_MAX {
+        let Limits { log_results, log_bytes, .. } = limits;
+        if found.len() > log_results || bytes > log_bytes {
             let good = number.saturating_sub(1).max(from);
             let text = format!(
-                "query returned more than {LOG_RESULTS_MAX} results or {LOG_BYTES_MAX} bytes. Try with this block range [{from:#x}, {good:#x}]."
+                "query returned more than {log_results} results or {log_bytes} bytes. Try with this block range [{from:#x}, {good:#x}]."
             );
             return Err(RpcError::limit(text));
         }
@@ -49,7 +48,12 @@ pub(crate) fn find(chain: &Reader, filter: &Filter) -> Result<Vec<Log>, RpcError
     Ok(found)
 }
 
-fn range(chain: &Chain, from: Option<BlockNumberOrTag>, to: Option<BlockNumberOrTag>) -> Result<(u64, u64), RpcError> {
+fn range(
+    chain: &Chain,
+    from: Option<BlockNumberOrTag>,
+    to: Option<BlockNumberOrTag>,
+    limits: Limits,
+) -> Result<(u64, u64), RpcError> {
     let head = chain.head().number();
     let from = from.map_or(head, |tag| chain.number(tag));
     let to = to.map_or(head, |tag| chain.number(tag));
@@ -57,8 +61,8 @@ fn range(chain: &Chain, from: Option<BlockNumberOrTag>, to: Option<BlockNumberOr
         return Err(RpcError::invalid_params("invalid block range params"));
     }
     let to = to.min(head);
-    if to.saturating_sub(from) >= LOG_RANGE_MAX {
-        return Err(RpcError::limit(format!("query exceeds max block range {LOG_RANGE_MAX}")));
+    if to.saturating_sub(from) >= limits.log_range {
+        return Err(RpcError::limit(format!("query exceeds max block range {}", limits.log_range)));
     }
     Ok((from, to))
 }
