@@ -11,6 +11,8 @@ use gristmill_proto::job::JobSpec;
 use gristmill_proto::outcome::Exit;
 use gristmill_worker::process::{self, Attempt};
 use gristmill_worker::sandbox::{Config, Sandbox};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use tokio_util::sync::CancellationToken;
 
 const RUNS: usize = 200;
@@ -39,7 +41,7 @@ fn main() {
         inputs: &[],
     };
     // In turns, so that whatever else the machine does falls on all three alike.
-    let [bare, unshare, sandboxed] = medians([
+    let measured = measure([
         &|| assert!(quiet(&mut Command::new(app.join("nothing")))),
         &|| assert!(quiet(Command::new("unshare").args(user).args(namespaces).arg(app.join("nothing")))),
         &|| {
@@ -47,9 +49,13 @@ fn main() {
             assert_eq!(finished.expect("runs").exit, Exit::Code(0));
         },
     ]);
-    println!("spawn to end, median of {RUNS}, as {}", if root { "root" } else { "an ordinary user" });
-    for (name, time) in [("no sandbox", bare), ("unshare", unshare), ("gristmill", sandboxed)] {
-        println!("{name:<12} {:>8.2} ms  {:>5.2}x", time.as_secs_f64() * 1e3, time.div_duration_f64(unshare));
+    println!("spawn to end, {RUNS} runs, as {}", if root { "root" } else { "an ordinary user" });
+    println!("{:<12} {:>12} {:>10} {:>22}", "", "median", "", "processor time, mean");
+    let floor = &measured[1];
+    for (name, one) in ["no sandbox", "unshare", "gristmill"].into_iter().zip(&measured) {
+        let [median, floor_median] = [one.median, floor.median].map(|time| time.as_secs_f64() * 1e3);
+        let [cpu, floor_cpu] = [one.cpu, floor.cpu].map(|time| time.as_secs_f64() * 1e3);
+        println!("{name:<12} {median:>9.2} ms {:>9.2}x {cpu:>9.2} ms {:>9.2}x", median / floor_median, cpu / floor_cpu);
     }
 }
 
@@ -67,17 +73,31 @@ fn quiet(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("executes").success()
 }
 
-fn medians<const N: usize>(runs: [&dyn Fn(); N]) -> [Duration; N] {
+struct Measured {
+    median: Duration,
+    /// Of all processes started. Says more than the clock on a busy machine.
+    cpu: Duration,
+}
+
+fn measure<const N: usize>(runs: [&dyn Fn(); N]) -> [Measured; N] {
     let mut times = [const { Vec::new() }; N];
+    let mut cpu = [Duration::ZERO; N];
     for _ in 0..RUNS {
-        for (run, times) in runs.iter().zip(&mut times) {
-            let started = Instant::now();
+        for (number, run) in runs.iter().enumerate() {
+            let (started, cpu_before) = (Instant::now(), cpu_of_children());
             run();
-            times.push(started.elapsed());
+            times[number].push(started.elapsed());
+            cpu[number] += cpu_of_children() - cpu_before;
         }
     }
-    times.map(|mut times| {
-        times.sort();
-        times[RUNS / 2]
+    std::array::from_fn(|number| {
+        times[number].sort();
+        Measured { median: times[number][RUNS / 2], cpu: cpu[number] / RUNS as u32 }
     })
+}
+
+fn cpu_of_children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("always there");
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(microseconds.cast_unsigned())
 }

@@ -21,6 +21,8 @@ use super::{landlock, seccomp, syscall};
 
 /// Who the app is to itself. Files of anyone else belong to 65534 in its eyes.
 pub(super) const INNER_ID: u32 = 1000;
+/// The machine's owner comes first.
+const NICE: i32 = 19;
 const OPEN_FILES_MAX: u64 = 1024;
 /// Zero would forbid a core file, but not a program of the host's that takes it through a pipe; one forbids both. (Where
 /// the worker's own limit is zero already, that program gets a core without memory.)
@@ -56,6 +58,8 @@ pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors, landlock: bool)
         return Err(Failure { part: Part::Landlock, reason: "offered by the kernel but not enforced".into() });
     }
     let (program, args, env) = command(spec)?;
+    // Late, or a busy machine would make the walls wait too.
+    syscall::set_nice(NICE).part(Part::Limits, || "lowering the priority".into())?;
     seccomp::install().part(Part::Seccomp, || "installing the filters".into())?;
     let Some(program) = program else { return Ok(()) };
     let Err::<Infallible, Errno>(errno) = execve(&program, &args, &env);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 /// What the kernel itself needs for a sandbox's namespaces, its first process and its page tables.
@@ -153,9 +154,9 @@ impl Group {
         }
     }
 
-    /// Files into which a process writes itself to enter.
-    pub(crate) fn entrances(&self) -> Vec<PathBuf> {
-        self.directories().map(|directory| directory.join("cgroup.procs")).collect()
+    /// Puts a process into the group, with all children it will have.
+    pub(crate) fn admit(&self, process: Pid) -> io::Result<()> {
+        self.directories().try_for_each(|directory| write(&directory.join("cgroup.procs"), &process.to_string()))
     }
 
     fn directories(&self) -> impl Iterator<Item = &PathBuf> {

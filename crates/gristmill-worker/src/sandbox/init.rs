@@ -2,8 +2,6 @@
 //! down with it when it ends. Runs as the app's host user without capabilities, in the user namespace outside the
 //! app's.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -16,15 +14,14 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid, setgroups, sethostname, setresgid, setresuid};
 
 use super::app::{self, Descriptors};
-use super::cgroup::Group;
 use super::syscall::SingleThread;
 use super::watch::{self, Watch};
 use super::wire::{Context, End, Failure, Part, Report, Spec, Status, Watched, send_report};
 use super::{landlock, root, syscall};
 
+/// What the launcher says on the lifeline.
+pub(super) const ADMITTED: &[u8] = &[1];
 const HOST_NAME: &str = "gristmill";
-/// The machine's owner comes first.
-const NICE: i32 = 19;
 
 pub(super) struct Init<'a> {
     pub(super) spec: &'a Spec,
@@ -51,26 +48,17 @@ pub(super) fn run(init: Init<'_>) -> ! {
 
 fn start(init: Init<'_>) -> Result<(), Failure> {
     let Init { spec, user, control, channel, lifeline, alone } = init;
-    for procs in spec.group.iter().flat_map(Group::entrances) {
-        // Zero is whoever writes.
-        OpenOptions::new()
-            .write(true)
-            .open(&procs)
-            .and_then(|mut file| file.write_all(b"0"))
-            .part(Part::Cgroup, || format!("entering {}", procs.display()))?;
-    }
-    unshare(
-        CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWNET
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWCGROUP,
-    )
-    .part(Part::Namespaces, || "unshare".into())?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)
+        .part(Part::Namespaces, || "unshare".into())?;
     sethostname(HOST_NAME).part(Part::Namespaces, || "naming the host".into())?;
     let landlock = landlock::offered();
     // Only Landlock keeps the app from opening what procfs shows, so without it the app gets none.
     let root = root::enter(spec, user, landlock)?;
+    if !is_admitted(&lifeline) {
+        return Ok(());
+    }
+    // Last, so that the group it has been put into is the root of what it can see.
+    unshare(CloneFlags::CLONE_NEWCGROUP).part(Part::Namespaces, || "unshare of control groups".into())?;
     if let Some((uid, gid)) = user {
         become_user(uid, gid).part(Part::UnprivilegedUser, || format!("becoming user {uid}"))?;
     }
@@ -81,7 +69,6 @@ fn start(init: Init<'_>) -> Result<(), Failure> {
     if is_broken(&lifeline) {
         return Ok(());
     }
-    syscall::set_nice(NICE).part(Part::Limits, || "lowering the priority".into())?;
     let watch = match (spec.watched_memory_bytes, root.proc) {
         (None, _) => None,
         (Some(bytes), Some(proc)) => Some(Watch::new(proc, bytes, spec.cpu_ms, spec.processes)),
@@ -113,6 +100,11 @@ fn become_user(uid: Uid, gid: Gid) -> nix::Result<()> {
     setgroups(&[])?;
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)
+}
+
+/// Waits until the launcher has put this process into its control group, which takes about as long as building the root.
+fn is_admitted(lifeline: &OwnedFd) -> bool {
+    nix::unistd::read(lifeline, &mut [0]) == Ok(ADMITTED.len())
 }
 
 fn is_broken(lifeline: &OwnedFd) -> bool {

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Gid, Pid, Uid, getgid, getuid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid, getgid, getuid, write};
 
 use super::app;
 use super::cgroup::Group;
@@ -60,8 +60,15 @@ fn launch(control: &OwnedFd) -> Result<Option<Report>, Failure> {
     };
     let started = start_init(&spec, control, channel);
     let (init, lifeline) = started.inspect_err(|_| spec.group.iter().for_each(Group::remove))?;
-    watch(control, &lifeline, init);
-    Ok(Some(bury(init, spec.group.as_ref())))
+    let admitted = admit(init, spec.group.as_ref(), &lifeline);
+    if admitted.is_ok() {
+        watch(control, &lifeline);
+    }
+    // Also after it ended by itself: it cannot have been reaped, only `bury` does. SIGKILL to the first process takes
+    // the whole namespace.
+    let _ = kill(init, Signal::SIGKILL);
+    let gone = bury(init, spec.group.as_ref());
+    admitted.map(|()| Some(gone))
 }
 
 /// The lifeline breaks on either side when the other is dead.
@@ -80,6 +87,15 @@ fn start_init(spec: &Spec, control: &OwnedFd, channel: OwnedFd) -> Result<(Pid, 
     }
 }
 
+fn admit(init: Pid, group: Option<&Group>, lifeline: &OwnedFd) -> Result<(), Failure> {
+    if let Some(group) = group {
+        group.admit(init).part(Part::Cgroup, || "entering the group".into())?;
+    }
+    // Fails if init has ended already, and then says why itself.
+    let _ = write(lifeline, init::ADMITTED);
+    Ok(())
+}
+
 /// The next child is the first process of a new process namespace. An ordinary user needs a user namespace for it.
 fn enter_namespaces(user: Option<(Uid, Gid)>) -> Result<(), Failure> {
     if user.is_some() {
@@ -92,21 +108,11 @@ fn enter_namespaces(user: Option<(Uid, Gid)>) -> Result<(), Failure> {
     app::write_maps(&proc, app::INNER_ID, uid, gid)
 }
 
-/// Returns when the sandbox has ended by itself, or after killing it because the worker asked or is gone.
-fn watch(control: &OwnedFd, lifeline: &OwnedFd, init: Pid) {
-    loop {
-        let mut fds =
-            [PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(lifeline.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            // Whatever came from the worker, even if only its end of the socket closing, means kill.
-            Ok(_) if fds[1].any() == Some(true) => return,
-            _ => {}
-        }
-        // SIGKILL to the first process takes the whole namespace. It cannot have been reaped: only `reap` does.
-        let _ = kill(init, Signal::SIGKILL);
-        return;
-    }
+/// Returns when the sandbox has ended, or the worker wants it to: whatever comes from the worker, even if only its end
+/// of the socket closing, means kill.
+fn watch(control: &OwnedFd, lifeline: &OwnedFd) {
+    let mut both = [control, lifeline].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+    while poll(&mut both, PollTimeout::NONE) == Err(Errno::EINTR) {}
 }
 
 /// The kernel lets the first process of a namespace be reaped only after all others are gone.

@@ -67,6 +67,8 @@ async fn disk() {
     }
     let fits = (6 << 20).to_string();
     assert_eq!(prison.inside(&["fill", "/out/x", &fits]).await, fits);
+    let finished = prison.run(&["fill-twice", "/out/x", &fits, "/tmp/x", &fits]).await;
+    assert_eq!(finished.exit, Exit::Limit(Limit::Disk), "they share one quota");
 }
 
 #[tokio::test]

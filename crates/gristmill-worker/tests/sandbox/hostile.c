@@ -66,6 +66,20 @@ static int list_path(char **arg) {
     return 0;
 }
 
+static int mount_flags(char **arg) {
+    for (; *arg; arg++) {
+        struct statvfs about;
+        if (statvfs(*arg, &about)) return verdict(0);
+        const struct { unsigned long flag; const char *name; } names[] = {
+            {ST_RDONLY, "ro"}, {ST_NOSUID, "nosuid"}, {ST_NODEV, "nodev"}, {ST_NOEXEC, "noexec"}};
+        printf("%s", *arg);
+        for (int i = 0; i < 4; i++)
+            if (about.f_flag & names[i].flag) printf(" %s", names[i].name);
+        puts("");
+    }
+    return 0;
+}
+
 static int read_link(char **arg) {
     char target[PATH_MAX];
     ssize_t length = readlink(arg[0], target, sizeof target);
@@ -376,6 +390,9 @@ static int fill(char **arg) {
     return total < most;
 }
 
+// Two files that fit one by one.
+static int fill_twice(char **arg) { return fill(arg) + fill(arg + 2); }
+
 static int inode_bomb(char **arg) {
     int made = 0, most = atoi(arg[1]);
     char path[PATH_MAX];
@@ -546,7 +563,7 @@ static int say_for_ever(char **arg) {
 
 struct attack { const char *name; int (*run)(char **); };
 static const struct attack attacks[] = {
-    {"read", read_path}, {"write", write_path}, {"list", list_path}, {"readlink", read_link}, {"tcp", tcp},
+    {"read", read_path}, {"write", write_path}, {"list", list_path}, {"readlink", read_link}, {"mount-flags", mount_flags}, {"tcp", tcp},
     {"unix", unix_socket}, {"family", socket_family}, {"attach", attach}, {"signal", signal_process},
     {"vm-read", vm_read}, {"trace-child", trace_child}, {"set-uid", set_uid}, {"set-id-file", set_id_file},
     {"node", make_node}, {"mount", mount_tmpfs}, {"remount", remount_writable}, {"unmount", unmount},
@@ -555,7 +572,7 @@ static const struct attack attacks[] = {
     {"real-time", real_time}, {"priority", raise_priority}, {"limit", raise_limit}, {"identity", identity},
     {"descriptors", descriptors}, {"stdin", standard_input}, {"print", print}, {"copy", copy_input},
     {"honest", honest}, {"echo", echo}, {"fork-bomb", fork_bomb}, {"thread-bomb", thread_bomb},
-    {"memory-bomb", memory_bomb}, {"memory-bombs", shared_memory_bomb}, {"fill", fill}, {"inode-bomb", inode_bomb},
+    {"memory-bomb", memory_bomb}, {"memory-bombs", shared_memory_bomb}, {"fill", fill}, {"fill-twice", fill_twice}, {"inode-bomb", inode_bomb},
     {"flood", flood}, {"sparse", sparse}, {"burn", burn}, {"leave-behind", leave_behind}, {"stay", stay}, {"be-a-victim", be_a_victim},
     {"close-streams", close_streams}, {"die", die}, {"leave", leave}, {"out-links", out_links},
     {"out-result", out_result}, {"out-many", out_many}, {"out-multiplied", out_multiplied}, {"out-deep", out_deep},

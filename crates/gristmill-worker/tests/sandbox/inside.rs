@@ -84,6 +84,26 @@ async fn it_sees_its_own_files_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn every_mount_gives_the_least() {
+    let mut prison = Prison::new().await;
+    let input = prison.host_file("input", "input");
+    prison.inputs = vec![("input".into(), input.into())];
+    let expected = [
+        "/ ro nosuid nodev noexec",
+        "/app ro nosuid nodev",
+        "/in/input ro nosuid nodev noexec",
+        "/out nosuid nodev noexec",
+        "/tmp nosuid nodev noexec",
+        "/proc ro nosuid nodev noexec",
+        "/dev ro nosuid nodev noexec",
+        "/dev/null nosuid noexec",
+    ];
+    let places: Vec<&str> = expected.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    let args: Vec<&str> = std::iter::once("mount-flags").chain(places).collect();
+    assert_eq!(prison.inside(&args).await, expected.join("\n"));
+}
+
+#[tokio::test]
 async fn progress_is_heard_and_the_last_count_kept() {
     let prison = Prison::new().await;
     let heard = Mutex::new(Vec::new());
