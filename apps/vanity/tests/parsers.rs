@@ -142,7 +142,7 @@ proptest! {
     fn damaged_records_are_refused(at in 0usize..500, character in "[ -~]") {
         let text = record().to_json();
         let position = at % text.len();
-        let mut damaged = text.clone();
+        let mut damaged = text;
         damaged.replace_range(position..=position, &character);
         if let Ok(parsed) = Record::from_json(&damaged) {
             // Only the pattern is not bound to the rest, and hex may change its case.

@@ -48,7 +48,7 @@ macro_rules! extend_block {
 }
 
 #[inline(always)]
-fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
+pub(crate) fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
     let initial = SHA_INITIAL.map(W::splat);
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = initial;
     macro_rules! round {
@@ -58,7 +58,7 @@ fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
             let first = $h.add(W::splat(SHA_ROUND[$t])).add(word).add($e.choose($f, $g)).add(sum1);
             let sum0 = $a.rotate_left::<30, 2>().xor3($a.rotate_left::<19, 13>(), $a.rotate_left::<10, 22>());
             $d = $d.add(first);
-            $h = first.add(sum0).add($a.majority($b, $c));
+            $h = first.add(sum0.add($a.majority($b, $c)));
         };
     }
     macro_rules! eight {
@@ -141,10 +141,12 @@ pub(crate) fn ripemd160_among<W: WordLanes>(digest: [W; 8], other_work: &mut imp
 
     macro_rules! step {
         ($function:ident $constant:literal, $a:ident $b:ident $c:ident $d:ident $e:ident, $word:literal $bits:literal) => {
-            let mut sum = $a.add($function($b, $c, $d)).add(block[$word]);
+            // The function comes last, since its arguments do.
+            let mut sum = $a.add(block[$word]);
             if $constant != 0u32 {
                 sum = sum.add(W::splat($constant));
             }
+            let sum = sum.add($function($b, $c, $d));
             $a = sum.rotate_left::<$bits, { 32 - $bits }>().add($e);
             $c = $c.rotate_left::<10, 22>();
         };
