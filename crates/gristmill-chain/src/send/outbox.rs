@@ -6,15 +6,18 @@
 //! `outbox_action` has a row per action, `outbox_attempt` one per signed transaction, and `outbox_outcome` one per piece of
 //! news for the caller, in order. Whoever enqueues does it inside its own transaction; only the sender changes rows.
 
-use alloy::primitives::{Address, B256, Bytes, U256};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, types::Type};
+mod outcome;
+mod row;
 
-use super::{
-    entry::{Action, Attempt, Change, Entry, Inclusion, Passed, State},
-    fees::Fees,
-    revert::Revert,
-};
-use crate::follow::BlockRef;
+use alloy::primitives::{Address, Bytes};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::entry::{Action, Change, Entry, State};
+
+pub(super) use outcome::last_outcome;
+pub use outcome::{Outcome, OutcomeStatus, outcomes_after};
+
+use row::{COLUMNS, read_entry, signed, unsigned, with_attempts};
 
 /// Keys are names, not documents.
 pub const KEY_BYTES_MAX: usize = 256;
@@ -43,6 +46,8 @@ pub enum OutboxError {
     UnknownKey(String),
     #[error("action {0:?} is still under way; only a refused or failed one can be tried again")]
     StillUnderWay(String),
+    #[error("the action was withdrawn or changed meanwhile")]
+    Overtaken,
     #[error(
         "this outbox belongs to account {stored}, but the key given is that of {given}\n\n\
          hint: its transactions are numbered for the first account; use that key, or another database"
@@ -192,82 +197,6 @@ pub fn by_key(connection: &Connection, key: &str) -> Result<Option<Entry>, Outbo
     entry.map(|entry| with_attempts(connection, entry)).transpose()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutcomeStatus {
-    /// In the chain, and deep enough.
-    Confirmed,
-    /// In the chain, but it reverted and has changed nothing.
-    Failed,
-    /// Not sent: the simulation reverts.
-    Refused,
-    /// Once confirmed or failed, now reorganised away; it is pending again.
-    Dropped,
-}
-
-impl OutcomeStatus {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Failed => "failed",
-            Self::Refused => "refused",
-            Self::Dropped => "dropped",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        [Self::Confirmed, Self::Failed, Self::Refused, Self::Dropped].into_iter().find(|status| status.name() == name)
-    }
-}
-
-/// News about an action. A reorganisation may bring several of one action; the newest holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Ascending; the caller remembers the last it has dealt with.
-    pub sequence: u64,
-    pub key: String,
-    pub status: OutcomeStatus,
-    pub transaction: Option<B256>,
-    pub block: Option<BlockRef>,
-    pub gas_used: Option<u64>,
-    pub fee_wei: Option<U256>,
-    pub revert: Option<Revert>,
-}
-
-/// News above `sequence`, oldest first; 0 for all.
-pub fn outcomes_after(connection: &Connection, sequence: u64) -> Result<Vec<Outcome>, OutboxError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT sequence, key, status, transaction_hash, block_number, block_hash, gas_used, fee_wei, reason, revert_data
-         FROM outbox_outcome WHERE sequence > ?1 ORDER BY sequence",
-    )?;
-    let rows = statement.query_map([signed(sequence)], |row| {
-        let status: String = row.get(2)?;
-        let number: Option<i64> = row.get(4)?;
-        let block = match (number, hash(row, 5)?) {
-            (Some(number), Some(hash)) => Some(BlockRef { number: unsigned(number), hash }),
-            _ => None,
-        };
-        let reason: Option<String> = row.get(8)?;
-        let data: Option<Vec<u8>> = row.get(9)?;
-        Ok(Outcome {
-            sequence: unsigned(row.get(0)?),
-            key: row.get(1)?,
-            status: OutcomeStatus::from_name(&status).ok_or_else(|| unreadable(2, Type::Text))?,
-            transaction: hash(row, 3)?,
-            block,
-            gas_used: row.get::<_, Option<i64>>(6)?.map(unsigned),
-            fee_wei: row.get::<_, Option<String>>(7)?.map(|text| number_from(&text, 7)).transpose()?,
-            revert: reason.map(|reason| Revert { reason, data: data.unwrap_or_default().into() }),
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// The newest piece of news; 0 before the first.
-pub fn last_outcome(connection: &Connection) -> Result<u64, OutboxError> {
-    let last: Option<i64> = connection.query_row("SELECT max(sequence) FROM outbox_outcome", [], |row| row.get(0))?;
-    Ok(last.map_or(0, unsigned))
-}
-
 /// Ties the outbox to its first account and chain: journaled nonces mean nothing for others.
 pub(super) fn claim(connection: &Connection, account: Address, chain_id: u64) -> Result<(), OutboxError> {
     connection.execute(
@@ -284,9 +213,6 @@ pub(super) fn claim(connection: &Connection, account: Address, chain_id: u64) ->
     }
     Ok(())
 }
-
-const COLUMNS: &str = "id, key, to_account, calldata, value_wei, gas_limit, not_before_ms, not_before_block, state, nonce, \
-                       passed_head, passed_at_ms, transaction_hash, block_number, block_hash, succeeded, gas_used, gas_price_wei";
 
 /// Rows that something can still happen to, oldest first: all that are signed, and the first of those that wait.
 ///
@@ -314,220 +240,53 @@ pub(super) fn queued(connection: &Connection) -> Result<usize, OutboxError> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// Applies a change to the entry and its rows, with the news of it.
+/// Applies a change to the entry and its rows, with the news of it. The caller may have withdrawn the action, or asked for
+/// another try, since the entry was read; then nothing may come of the change, and the transaction must not be committed.
 pub(super) fn record(connection: &Connection, entry: &mut Entry, change: &Change) -> Result<(), OutboxError> {
-    if let Some(outcome) = news(entry, change) {
-        tell(connection, &entry.action.key, &outcome)?;
-    }
+    outcome::tell(connection, entry, change)?;
     if let Change::Signed(attempt) = change {
-        insert_attempt(connection, entry, attempt)?;
+        row::insert_attempt(connection, entry, attempt)?;
     }
+    let before = entry.state;
     entry.apply(change);
     if entry.attempts.is_empty() {
         connection.execute("DELETE FROM outbox_attempt WHERE action = ?1", [entry.id])?;
     }
-    let columns = StateColumns::of(entry.state);
-    connection.execute(
-        "UPDATE outbox_action SET state = ?2, nonce = ?3, passed_head = ?4, passed_at_ms = ?5, transaction_hash = ?6,
-             block_number = ?7, block_hash = ?8, succeeded = ?9, gas_used = ?10, gas_price_wei = ?11 WHERE id = ?1",
-        params![
-            entry.id,
-            columns.name,
-            columns.nonce.map(signed),
-            columns.passed.map(|passed| signed(passed.head)),
-            columns.passed.map(|passed| signed(passed.at_ms)),
-            columns.inclusion.map(|inclusion| inclusion.transaction.to_vec()),
-            columns.inclusion.map(|inclusion| signed(inclusion.block.number)),
-            columns.inclusion.map(|inclusion| inclusion.block.hash.to_vec()),
-            columns.inclusion.map(|inclusion| inclusion.succeeded),
-            columns.inclusion.map(|inclusion| signed(inclusion.gas_used)),
-            columns.inclusion.map(|inclusion| inclusion.gas_price_wei.to_string()),
-        ],
-    )?;
-    Ok(())
+    if row::write_state(connection, entry, before)? { Ok(()) } else { Err(OutboxError::Overtaken) }
 }
 
-struct News<'a> {
-    status: OutcomeStatus,
-    inclusion: Option<Inclusion>,
-    revert: Option<&'a Revert>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn news<'a>(entry: &Entry, change: &'a Change) -> Option<News<'a>> {
-    if entry.action.key.starts_with(INTERNAL_PREFIX) {
-        return None;
-    }
-    match (entry.state, change) {
-        (_, Change::Refused(revert)) => {
-            Some(News { status: OutcomeStatus::Refused, inclusion: None, revert: Some(revert) })
-        }
-        (_, Change::Settled { inclusion, revert }) => {
-            let status = if inclusion.succeeded { OutcomeStatus::Confirmed } else { OutcomeStatus::Failed };
-            Some(News { status, inclusion: Some(*inclusion), revert: revert.as_ref() })
-        }
-        (State::Settled { inclusion, .. }, Change::Vanished) => {
-            Some(News { status: OutcomeStatus::Dropped, inclusion: Some(inclusion), revert: None })
-        }
-        _ => None,
-    }
-}
-
-fn tell(connection: &Connection, key: &str, news: &News<'_>) -> Result<(), OutboxError> {
-    connection.execute(
-        "INSERT INTO outbox_outcome (key, status, transaction_hash, block_number, block_hash, gas_used, fee_wei, reason,
-             revert_data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        params![
-            key,
-            news.status.name(),
-            news.inclusion.map(|inclusion| inclusion.transaction.to_vec()),
-            news.inclusion.map(|inclusion| signed(inclusion.block.number)),
-            news.inclusion.map(|inclusion| inclusion.block.hash.to_vec()),
-            news.inclusion.map(|inclusion| signed(inclusion.gas_used)),
-            news.inclusion.map(|inclusion| inclusion.fee_wei().to_string()),
-            news.revert.map(|revert| &revert.reason),
-            news.revert.map(|revert| revert.data.to_vec()),
-        ],
-    )?;
-    Ok(())
-}
-
-fn insert_attempt(connection: &Connection, entry: &Entry, attempt: &Attempt) -> Result<(), OutboxError> {
-    connection.execute(
-        "INSERT INTO outbox_attempt (hash, action, ordinal, nonce, raw, max_fee_wei, tip_wei, gas_limit, signed_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        params![
-            attempt.hash.as_slice(),
-            entry.id,
-            entry.attempts.len() as i64,
-            signed(attempt.nonce),
-            attempt.raw.as_ref(),
-            attempt.fees.max_wei.to_string(),
-            attempt.fees.tip_wei.to_string(),
-            signed(attempt.gas_limit),
-            signed(attempt.signed_at_ms),
-        ],
-    )?;
-    Ok(())
-}
-
-/// A [`State`] spread over its columns.
-struct StateColumns {
-    name: &'static str,
-    nonce: Option<u64>,
-    passed: Option<Passed>,
-    inclusion: Option<Inclusion>,
-}
-
-impl StateColumns {
-    fn of(state: State) -> Self {
-        let bare = |name| Self { name, nonce: None, passed: None, inclusion: None };
-        match state {
-            State::Queued => bare("queued"),
-            State::Pending { nonce, passed } => Self { nonce: Some(nonce), passed, ..bare("pending") },
-            State::Mined { nonce, inclusion } => {
-                Self { nonce: Some(nonce), inclusion: Some(inclusion), ..bare("mined") }
-            }
-            State::Settled { nonce, inclusion } => {
-                Self { nonce: Some(nonce), inclusion: Some(inclusion), ..bare("settled") }
-            }
-            State::Buried => bare("buried"),
-            State::Refused => bare("refused"),
-        }
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection).unwrap();
+        migrate(&connection).unwrap();
+        connection
     }
 
-    fn state(self) -> Option<State> {
-        Some(match (self.name, self.nonce, self.inclusion) {
-            ("queued", ..) => State::Queued,
-            ("pending", Some(nonce), _) => State::Pending { nonce, passed: self.passed },
-            ("mined", Some(nonce), Some(inclusion)) => State::Mined { nonce, inclusion },
-            ("settled", Some(nonce), Some(inclusion)) => State::Settled { nonce, inclusion },
-            ("buried", ..) => State::Buried,
-            ("refused", ..) => State::Refused,
-            _ => return None,
-        })
+    #[test]
+    fn a_change_to_an_action_that_was_withdrawn_is_not_written() {
+        let mut connection = database();
+        let transaction = connection.transaction().unwrap();
+        enqueue(&transaction, &Action::call("settle", Address::ZERO, Bytes::new())).unwrap();
+        let mut read = live(&transaction, 0, 0).unwrap();
+        assert!(withdraw(&transaction, "settle").unwrap());
+        let refused = Change::Refused(super::super::Revert::without_data("no"));
+        assert!(matches!(record(&transaction, &mut read[0], &refused), Err(OutboxError::Overtaken)));
     }
-}
 
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let passed = match (row.get::<_, Option<i64>>(10)?, row.get::<_, Option<i64>>(11)?) {
-        (Some(head), Some(at_ms)) => Some(Passed { head: unsigned(head), at_ms: unsigned(at_ms) }),
-        _ => None,
-    };
-    let state: String = row.get(8)?;
-    let names = ["queued", "pending", "mined", "settled", "buried", "refused"];
-    let name = names.into_iter().find(|name| *name == state).ok_or_else(|| unreadable(8, Type::Text))?;
-    let nonce = row.get::<_, Option<i64>>(9)?.map(unsigned);
-    let columns = StateColumns { name, nonce, passed, inclusion: read_inclusion(row)? };
-    let to: Vec<u8> = row.get(2)?;
-    Ok(Entry {
-        id: row.get(0)?,
-        action: Action {
-            key: row.get(1)?,
-            to: Address::try_from(to.as_slice()).map_err(|_| unreadable(2, Type::Blob))?,
-            calldata: row.get::<_, Vec<u8>>(3)?.into(),
-            value: number_from(&row.get::<_, String>(4)?, 4)?,
-            gas_limit: row.get::<_, Option<i64>>(5)?.map(unsigned),
-            not_before_ms: unsigned(row.get(6)?),
-            not_before_block: unsigned(row.get(7)?),
-        },
-        state: columns.state().ok_or_else(|| unreadable(8, Type::Text))?,
-        attempts: Vec::new(),
-    })
-}
-
-fn read_inclusion(row: &Row<'_>) -> rusqlite::Result<Option<Inclusion>> {
-    let (Some(transaction), Some(block_hash)) = (hash(row, 12)?, hash(row, 14)?) else {
-        return Ok(None);
-    };
-    Ok(Some(Inclusion {
-        transaction,
-        block: BlockRef { number: unsigned(row.get(13)?), hash: block_hash },
-        succeeded: row.get(15)?,
-        gas_used: unsigned(row.get(16)?),
-        gas_price_wei: number_from(&row.get::<_, String>(17)?, 17)?,
-    }))
-}
-
-fn with_attempts(connection: &Connection, mut entry: Entry) -> Result<Entry, OutboxError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT hash, nonce, raw, max_fee_wei, tip_wei, gas_limit, signed_at_ms FROM outbox_attempt
-         WHERE action = ?1 ORDER BY ordinal",
-    )?;
-    let attempts = statement.query_map([entry.id], |row| {
-        Ok(Attempt {
-            hash: hash(row, 0)?.ok_or_else(|| unreadable(0, Type::Blob))?,
-            nonce: unsigned(row.get(1)?),
-            raw: row.get::<_, Vec<u8>>(2)?.into(),
-            fees: Fees {
-                max_wei: number_from(&row.get::<_, String>(3)?, 3)?,
-                tip_wei: number_from(&row.get::<_, String>(4)?, 4)?,
-            },
-            gas_limit: unsigned(row.get(5)?),
-            signed_at_ms: unsigned(row.get(6)?),
-        })
-    })?;
-    entry.attempts = attempts.collect::<Result<_, _>>()?;
-    Ok(entry)
-}
-
-fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<B256>> {
-    let bytes: Option<Vec<u8>> = row.get(column)?;
-    bytes.map(|bytes| B256::try_from(bytes.as_slice()).map_err(|_| unreadable(column, Type::Blob))).transpose()
-}
-
-fn number_from<T: std::str::FromStr>(text: &str, column: usize) -> rusqlite::Result<T> {
-    text.parse().map_err(|_| unreadable(column, Type::Text))
-}
-
-fn unreadable(column: usize, kind: Type) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, kind, "not what the outbox writes".into())
-}
-
-/// SQLite has no unsigned integers; ours stay far below 2^63, and keep their bits if they do not.
-fn signed(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-fn unsigned(number: i64) -> u64 {
-    number.cast_unsigned()
+    #[test]
+    fn a_wish_to_try_again_is_not_overwritten_by_older_news() {
+        let mut connection = database();
+        let transaction = connection.transaction().unwrap();
+        enqueue(&transaction, &Action::call("settle", Address::ZERO, Bytes::new())).unwrap();
+        let refused = Change::Refused(super::super::Revert::without_data("no"));
+        record(&transaction, &mut live(&transaction, 0, 0).unwrap()[0], &refused).unwrap();
+        let mut read = by_key(&transaction, "settle").unwrap().unwrap();
+        retry(&transaction, "settle").unwrap();
+        assert!(matches!(record(&transaction, &mut read, &Change::Retried), Err(OutboxError::Overtaken)));
+        assert_eq!(by_key(&transaction, "settle").unwrap().unwrap().state, State::Queued);
+    }
 }

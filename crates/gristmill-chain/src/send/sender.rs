@@ -1,5 +1,9 @@
 //! The shell around [`plan`](super::plan): asks the chain, writes rows, signs and sends.
 
+mod gather;
+mod start;
+mod status;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -7,11 +11,9 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, B256, U256},
-    rpc::types::{Header, TransactionReceipt},
+    primitives::{B256, U256},
     signers::{Error as SignerError, local::PrivateKeySigner},
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
 use rusqlite::Connection;
 use tokio::{
     sync::{Notify, watch},
@@ -21,13 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     SendConfig,
-    entry::{Action, Attempt, Change, Entry, Inclusion, State},
+    entry::{Attempt, Change, Entry, State},
     fees::Fees,
     journal::Journal,
     outbox::{self, OutboxError},
-    plan::{self, Facts, Head, Hold, Plan, Step},
+    plan::{self, Facts, Hold, Plan, Step},
     refusal::Refusal,
-    revert::Revert,
     transaction::{self, Envelope},
 };
 use crate::{
@@ -35,6 +36,10 @@ use crate::{
     follow::{BlockRef, Outage},
     rpc::{Rpc, RpcError},
 };
+
+pub use status::{SenderHandle, SenderStatus};
+
+use start::Purse;
 
 /// The sender has to stop; outages, empty accounts and high fees are not among the reasons.
 #[derive(Debug, thiserror::Error)]
@@ -47,53 +52,6 @@ pub enum SendError {
     Rpc(#[from] RpcError),
     #[error("the thread that writes the outbox has died")]
     Journal(#[source] tokio::task::JoinError),
-}
-
-/// For displays.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SenderStatus {
-    pub queued: usize,
-    /// Signed, not in a block.
-    pub pending: usize,
-    /// In a block, waiting for confirmations.
-    pub mined: usize,
-    pub balance_wei: Option<U256>,
-    pub hold: Option<Hold>,
-    pub outage: Option<Outage>,
-    /// What the node last said against a transaction of ours.
-    pub last_refusal: Option<String>,
-}
-
-/// A sender seen from outside.
-#[derive(Debug, Clone)]
-pub struct SenderHandle {
-    account: Address,
-    wake: Arc<Notify>,
-    outcomes: watch::Receiver<u64>,
-    status: watch::Receiver<SenderStatus>,
-}
-
-impl SenderHandle {
-    #[must_use]
-    pub fn account(&self) -> Address {
-        self.account
-    }
-
-    /// Something was enqueued. Without it the sender finds out at its next poll.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// The sequence number of the newest outcome; see [`outbox::outcomes_after`].
-    #[must_use]
-    pub fn outcomes(&self) -> watch::Receiver<u64> {
-        self.outcomes.clone()
-    }
-
-    #[must_use]
-    pub fn status(&self) -> watch::Receiver<SenderStatus> {
-        self.status.clone()
-    }
 }
 
 /// Sends one account's actions. See the [module](super).
@@ -110,16 +68,6 @@ pub struct Sender {
     backoff: Backoff,
     memory: Memory,
 }
-
-/// Times the node may fail to simulate an action (for another reason than a revert, which is final at once) before the
-/// action is refused. With the delays between them, that is four minutes.
-const SIMULATIONS_MAX: u32 = 8;
-
-/// First delay of an action that cannot be simulated; doubled each time.
-const POSTPONE_MS: u64 = 1_000;
-
-/// Receipts asked for at the same time. Public endpoints count requests per second.
-const RECEIPTS_AT_ONCE: usize = 8;
 
 /// What may be forgotten in a crash.
 #[derive(Debug, Default)]
@@ -155,6 +103,8 @@ enum Taken {
 
 enum Trouble {
     Rpc(RpcError),
+    /// The caller has changed its mind about an action meanwhile: look again.
+    Overtaken,
     Fatal(SendError),
 }
 
@@ -166,7 +116,10 @@ impl From<RpcError> for Trouble {
 
 impl From<SendError> for Trouble {
     fn from(error: SendError) -> Self {
-        Self::Fatal(error)
+        match error {
+            SendError::Outbox(OutboxError::Overtaken) => Self::Overtaken,
+            error => Self::Fatal(error),
+        }
     }
 }
 
@@ -228,6 +181,7 @@ impl Sender {
                     (self.config.poll_interval, true)
                 }
                 Err(Trouble::Rpc(error)) => (self.suffer(&error), false),
+                Err(Trouble::Overtaken) => continue,
                 Err(Trouble::Fatal(error)) => return Err(error),
             };
             tokio::select! {
@@ -334,90 +288,6 @@ impl Sender {
         });
     }
 
-    /// `None`: the node that answered is behind one that answered before.
-    async fn gather(&mut self, entries: &[Entry]) -> Result<Option<Facts>, Trouble> {
-        let account = self.key.address();
-        let header = self.rpc.head().await?;
-        if self.is_behind(header.number) {
-            return Ok(None);
-        }
-        let grown = self.has_grown(&header).await?;
-        let base_fee_wei = header.base_fee_per_gas.map(u128::from).unwrap_or_default();
-        let head = Head { number: header.number, hash: header.hash, base_fee_wei, gas_limit: header.gas_limit };
-        let nonce = self.rpc.nonce(account).await?;
-        let balance = self.rpc.balance(account).await?;
-        let tip_wei = self.tip().await?;
-        let wanted = plan::transactions_to_ask_for(entries, grown, head.number, &self.config);
-        let receipts: BTreeMap<_, _> = stream::iter(wanted)
-            .map(async |transaction| {
-                let receipt = self.rpc.receipt(transaction).await?;
-                Ok::<_, RpcError>((transaction, receipt.as_ref().and_then(inclusion)))
-            })
-            .buffered(RECEIPTS_AT_ONCE)
-            .try_collect()
-            .await?;
-        let mut blocks = BTreeMap::new();
-        for number in plan::blocks_to_ask_for(entries, &receipts) {
-            if let Some(block) = self.rpc.block(number).await? {
-                blocks.insert(number, block.hash);
-            }
-        }
-        self.memory.sent_at_ms.retain(|transaction, _| receipts.contains_key(transaction));
-        self.memory.underpriced.retain(|transaction| receipts.contains_key(transaction));
-        let gap = plan::has_gap(entries, nonce);
-        self.memory.gap_since_ms = gap.then(|| self.memory.gap_since_ms.unwrap_or_else(now_ms));
-        let now_ms = now_ms();
-        let postponed = self.memory.postponed.iter().filter(|(_, postponed)| postponed.until_ms > now_ms);
-        Ok(Some(Facts {
-            account,
-            head,
-            nonce,
-            balance,
-            tip_wei,
-            receipts,
-            blocks,
-            sent_at_ms: self.memory.sent_at_ms.clone(),
-            underpriced: self.memory.underpriced.clone(),
-            gap_since_ms: self.memory.gap_since_ms,
-            postponed: postponed.map(|(id, _)| *id).collect(),
-        }))
-    }
-
-    /// Whether the head of that round is still part of the chain.
-    async fn has_grown(&self, head: &Header) -> Result<bool, RpcError> {
-        let Some(last) = self.memory.settled_at else {
-            return Ok(false);
-        };
-        if head.hash == last.hash || head.parent_hash == last.hash {
-            return Ok(true);
-        }
-        Ok(self.rpc.block(last.number).await?.is_some_and(|block| block.hash == last.hash))
-    }
-
-    fn is_behind(&mut self, head: u64) -> bool {
-        if head >= self.memory.head {
-            self.memory.head = head;
-            self.memory.behind_since = None;
-            return false;
-        }
-        let since = *self.memory.behind_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < self.config.lag_patience {
-            return true;
-        }
-        self.memory.head = head;
-        self.memory.behind_since = None;
-        false
-    }
-
-    async fn tip(&self) -> Result<u128, RpcError> {
-        match self.rpc.priority_fee().await {
-            Ok(tip_wei) => Ok(tip_wei),
-            // Not every node offers the method.
-            Err(RpcError::Refused { .. } | RpcError::Nonsense { .. }) => Ok(self.config.tip_wei_default),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn take(
         &mut self,
         step: Step,
@@ -450,65 +320,6 @@ impl Sender {
                 Ok(Taken::Otherwise)
             }
             Step::Record { .. } | Step::Settle { .. } => unreachable!("a plan is bookkeeping or has none"),
-        }
-    }
-
-    async fn start(&mut self, entry: &mut Entry, nonce: u64, fees: Fees, purse: Purse) -> Result<Taken, Trouble> {
-        if let Some(hold) = purse.lacks(entry.action.value) {
-            return Ok(Taken::Held(hold));
-        }
-        let gas_limit = match self.simulate(&entry.action).await {
-            Ok(Ok(gas_limit)) if gas_limit > purse.block_gas => {
-                let reason = format!("needs {gas_limit} gas, and a block of this chain takes {}", purse.block_gas);
-                return self.refuse(entry, Revert::without_data(reason)).await;
-            }
-            Ok(Ok(gas_limit)) => gas_limit,
-            Ok(Err(revert)) => return self.refuse(entry, revert).await,
-            Err(RpcError::Refused { message, .. }) => return self.postpone(entry, message).await,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(hold) = purse.lacks(fees.cost_max(gas_limit) + entry.action.value) {
-            return Ok(Taken::Held(hold));
-        }
-        self.sign_and_send(entry, nonce, fees, gas_limit).await
-    }
-
-    async fn refuse(&mut self, entry: &mut Entry, revert: Revert) -> Result<Taken, Trouble> {
-        tracing::info!(key = entry.action.key, reason = revert.reason, "the chain would refuse this action");
-        self.memory.postponed.remove(&entry.id);
-        self.record_one(entry, Change::Refused(revert)).await?;
-        Ok(Taken::Otherwise)
-    }
-
-    /// The node says neither yes nor no: it may be behind, or it cannot stomach this action. Others must not wait for it.
-    async fn postpone(&mut self, entry: &mut Entry, message: String) -> Result<Taken, Trouble> {
-        let times = self.memory.postponed.get(&entry.id).map_or(0, |postponed| postponed.times) + 1;
-        if times >= SIMULATIONS_MAX {
-            return self.refuse(entry, Revert::without_data(message)).await;
-        }
-        tracing::warn!(key = entry.action.key, message, times, "the node cannot simulate this action");
-        let until_ms = now_ms().saturating_add(POSTPONE_MS << times);
-        self.memory.postponed.insert(entry.id, Postponed { until_ms, times });
-        self.status.send_modify(|status| status.last_refusal = Some(message));
-        Ok(Taken::Otherwise)
-    }
-
-    /// The gas to allow, or why the action would revert.
-    async fn simulate(&self, action: &Action) -> Result<Result<u64, Revert>, RpcError> {
-        let request = transaction::request(action, self.key.address());
-        let revert = |error: RpcError| match error.revert() {
-            Some(data) => Ok(Err(Revert::new(data, self.config.describe_revert))),
-            None => Err(error),
-        };
-        if let Err(error) = self.rpc.call_at(request.clone(), self.memory.head).await {
-            return revert(error);
-        }
-        if let Some(gas_limit) = action.gas_limit {
-            return Ok(Ok(gas_limit));
-        }
-        match self.rpc.estimate_gas_at(request, self.memory.head).await {
-            Ok(gas) => Ok(Ok(gas.saturating_add(gas.saturating_mul(self.config.gas_margin_percent) / 100))),
-            Err(error) => revert(error),
         }
     }
 
@@ -552,24 +363,6 @@ impl Sender {
         Ok(())
     }
 
-    /// Runs a failed transaction again on the state before its block. Others of that block are not seen, so this can be
-    /// wrong; it is the best that works on every node. It must not keep the failure itself from being told.
-    async fn explain(&self, entry: &Entry, inclusion: Inclusion) -> Revert {
-        let attempt = entry.attempts.iter().find(|attempt| attempt.hash == inclusion.transaction);
-        let gas_limit = attempt.expect("only our own transactions are looked for").gas_limit;
-        if inclusion.gas_used == gas_limit {
-            return Revert::without_data(format!("used all of its {gas_limit} gas"));
-        }
-        let request = transaction::request(&entry.action, self.key.address()).gas_limit(gas_limit);
-        match self.rpc.call_at(request, inclusion.block.number.saturating_sub(1)).await {
-            Ok(_) => Revert::without_data("reverted, because of another transaction before it in its block"),
-            Err(error) => match error.revert() {
-                Some(data) => Revert::new(data, self.config.describe_revert),
-                None => Revert::without_data(format!("reverted, and the reason is not to be had: {error}")),
-            },
-        }
-    }
-
     async fn record_one(&self, entry: &mut Entry, change: Change) -> Result<(), SendError> {
         let changed = self.record(vec![(entry.clone(), change)]).await?;
         *entry = changed.into_iter().next().expect("one went in");
@@ -587,33 +380,8 @@ impl Sender {
     }
 }
 
-/// What a new transaction may cost.
-#[derive(Debug, Clone, Copy)]
-struct Purse {
-    account: Address,
-    spendable_wei: U256,
-    block_gas: u64,
-}
-
-impl Purse {
-    fn lacks(self, need_wei: U256) -> Option<Hold> {
-        let hold = Hold::Funds { account: self.account, have_wei: self.spendable_wei, need_wei };
-        (need_wei > self.spendable_wei).then_some(hold)
-    }
-}
-
 fn entry_of(entries: &mut [Entry], id: i64) -> &mut Entry {
     entries.iter_mut().find(|entry| entry.id == id).expect("planned from these entries")
-}
-
-fn inclusion(receipt: &TransactionReceipt) -> Option<Inclusion> {
-    Some(Inclusion {
-        transaction: receipt.transaction_hash,
-        block: BlockRef { number: receipt.block_number?, hash: receipt.block_hash? },
-        succeeded: receipt.status(),
-        gas_used: receipt.gas_used,
-        gas_price_wei: receipt.effective_gas_price,
-    })
 }
 
 fn now_ms() -> u64 {
