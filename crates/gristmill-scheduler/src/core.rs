@@ -465,6 +465,7 @@ impl Core {
     }
 
     /// An attempt has ended. The answer to the worker is part of the effects and follows the commit.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     pub fn finished(
         &mut self,
         id: WorkerId,
@@ -492,6 +493,7 @@ impl Core {
         self.place_worker(id, now, out);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     fn record(
         &mut self,
         task: TaskId,

@@ -50,6 +50,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    #[expect(clippy::needless_pass_by_value, reason = "errors are given away here, at the end of their life")]
     pub(super) fn new(status: StatusCode, error: impl ToString, hint: &'static str) -> Self {
         Self { status, error: error.to_string(), hint }
     }
