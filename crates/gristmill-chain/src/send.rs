@@ -1,6 +1,6 @@
 //! Transactions that happen exactly as often as they were asked for.
 //!
-//! An [`Action`] is put into the [outbox](outbox) in the caller's own database transaction, beside the cursor and the
+//! An [`Action`] is put into the [outbox] in the caller's own database transaction, beside the cursor and the
 //! effects it follows from. One [`Sender`] per key turns actions into transactions and reports an [`Outcome`] for each:
 //!
 //! ```no_run
