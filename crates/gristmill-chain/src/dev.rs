@@ -11,6 +11,7 @@ mod chain;
 mod change;
 mod checkpoint;
 mod command;
+mod door;
 mod execute;
 mod journal;
 mod node;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use accounts::{accounts, addresses};
 pub use chain::STATES_KEPT;
 pub use command::{BLOCKS_PER_REQUEST_MAX, SNAPSHOTS_MAX};
+pub use door::CONNECTIONS_MAX;
 pub use journal::JournalError;
 pub use node::{Clock, system_clock};
 pub use pool::{NONCES_AHEAD_MAX, WAITING_MAX};
@@ -187,7 +189,10 @@ impl DevChain {
             writer.run();
             drop(stop);
         });
-        let served = serve::serve(listener, Api::new(node, limits), Origins::new(allow_origins), shutdown).await;
+        let api = Api::new(node.clone(), limits);
+        let served = serve::serve(listener, api, Origins::new(allow_origins), shutdown).await;
+        // A connection that was left behind still has its way to the writer.
+        node.stop().await;
         let written = writer.await;
         drop(lock);
         written.map_err(|_| Error::WriterDied)?;

@@ -2,9 +2,12 @@
 
 mod dev_fixture;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use alloy::{
@@ -18,10 +21,11 @@ use dev_fixture::{Fixture, LOGGER, Rpc, Tx, request};
 use futures_util::{StreamExt, future::join_all};
 use gristmill_chain::{
     contracts::DevRLC,
-    dev::{self, CHAIN_ID, Config, FILTERS_MAX, Limits, REQUEST_BYTES_MAX, STATES_KEPT},
+    dev::{self, CHAIN_ID, CONNECTIONS_MAX, Config, FILTERS_MAX, Limits, REQUEST_BYTES_MAX, STATES_KEPT},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alloy_deploys_and_uses_a_contract() {
@@ -135,7 +139,7 @@ async fn alloy_follows_logs_through_a_reorg() {
     let hash = chain.rpc.send(&emit).await;
     let mut seen = Vec::new();
     let mut reorganised = false;
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while seen.len() < 3 {
         let batch = tokio::time::timeout_at(deadline, logs.next()).await.expect("in time").expect("no end").unwrap();
         let text = format!("{batch:?}");
@@ -365,6 +369,34 @@ async fn an_estimate_is_enough_and_not_much_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_can_pretend() {
+    let chain = Fixture::in_memory().await;
+    let rpc = &chain.rpc;
+    let somebody = Address::repeat_byte(3);
+    let call = async |input: &str, overrides: Value| {
+        rpc.answer(
+            "eth_call",
+            json!([{ "to": somebody, "data": input, "value": "0x5", "from": somebody }, "latest", overrides]),
+        )
+        .await
+    };
+    // SELFBALANCE and the slot named by the calldata, added.
+    let code = "0x475f3554015f5260205ff3";
+    let overrides = |slots: &str| json!({ somebody.to_string(): { "balance": "0x7", "code": code, slots: { B256::with_last_byte(1).to_string(): B256::with_last_byte(2) } } });
+    let one = B256::with_last_byte(1).to_string();
+    for slots in ["state", "stateDiff"] {
+        assert_eq!(call(&one, overrides(slots)).await["result"], json!(B256::with_last_byte(9)), "{slots}");
+    }
+    assert_eq!(call(&one, json!({ somebody.to_string(): { "balance": "0x4" } })).await["error"]["code"], -32000);
+    assert_eq!(rpc.ok("eth_getCode", json!([somebody, "latest"])).await, "0x", "it was only for the call");
+    let bad = json!({ somebody.to_string(): { "code": "0xef010001" } });
+    assert_eq!(call("0x", bad).await["error"]["code"], -32602);
+    let block = rpc.error("eth_call", json!([{ "to": somebody }, "latest", {}, { "number": "0x5" }])).await;
+    assert_eq!(block["message"], "block overrides are not supported");
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_tell_what_is_new() {
     let chain = Fixture::in_memory().await;
     let rpc = &chain.rpc;
@@ -508,6 +540,28 @@ async fn strangers_pages_are_refused() {
     let plain = chain.rpc.request(Method::GET).send().await.unwrap();
     assert_eq!(plain.status(), StatusCode::METHOD_NOT_ALLOWED);
     chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_connections_and_no_more() {
+    let chain = Fixture::in_memory().await;
+    let address = chain.url.trim_start_matches("http://").to_owned();
+    let head = "POST / HTTP/1.1\r\nhost: x\r\n";
+    let mut guests = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let mut guest = TcpStream::connect(&address).await.unwrap();
+        guest.write_all(head.as_bytes()).await.unwrap();
+        guests.push(guest);
+    }
+    let rpc = chain.rpc.clone();
+    let mut late = tokio::spawn(async move { rpc.head().await });
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut late).await;
+    assert!(waited.is_err(), "there was still room");
+    guests.pop();
+    let served = tokio::time::timeout(Duration::from_secs(20), late).await.expect("in time").expect("no panic");
+    assert!(served.is_object());
+    // Half a request does not hold up the end for long.
+    tokio::time::timeout(Duration::from_secs(20), chain.stop()).await.expect("in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,7 +115,7 @@ pub async fn run(
             error => RunError::Sandbox(error),
         });
     }
-    let out = OutDir::new(ended.out.take().ok_or(SandboxError::Silent)?);
+    let mut out = OutDir::new(ended.out.take().ok_or(SandboxError::Silent)?);
     let mut exit = match stop {
         Some(Stop::Cancelled) => return Err(RunError::Cancelled),
         Some(Stop::Over(limit)) => Exit::Limit(limit),
@@ -123,7 +123,12 @@ pub async fn run(
     };
     let mut listing = Default::default();
     if exit == Exit::Code(0) {
-        match out.list(limits.disk_bytes) {
+        let disk_bytes = limits.disk_bytes;
+        // Tens of thousands of names are an app's to make, and take a while.
+        let listed = tokio::task::spawn_blocking(move || (out.list(disk_bytes), out)).await;
+        let listed = listed.map_err(|error| RunError::Out(error.into()))?;
+        out = listed.1;
+        match listed.0 {
             Ok(found) => listing = found,
             Err(ListError::Over(limit)) => exit = Exit::Limit(limit),
             Err(ListError::Io(error)) => return Err(RunError::Out(error)),

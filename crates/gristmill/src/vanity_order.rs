@@ -96,9 +96,10 @@ pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern:
     let public_key = secret.public_key();
     let params: Bytes = Params::new(public_key, pattern.ranges().clone())?.encode().into();
     let (_, price) = quote(rpc, deployment, &params).await?;
-    let dir = orders.join(&hex::encode(public_key.to_bytes())[..16]);
+    let name = hex::encode(public_key.to_bytes());
+    let dir = orders.join(&name[..16]);
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    write_secret(&dir.join(SECRET_FILE), &hex::encode(&*secret.to_bytes()))?;
+    write_secret(&dir.join(SECRET_FILE), &hex::encode(*secret.to_bytes()))?;
     let record = OrderRecord {
         pattern: pattern.text().to_owned(),
         difficulty: pattern.difficulty().candidates(),

@@ -47,7 +47,7 @@ pub(crate) struct Store {
     pub(crate) checkpoints: Checkpoints,
 }
 
-/// Executes commands until every [`Node`] is gone.
+/// Executes commands until [`Node::stop`], or until every node is gone.
 pub(crate) struct Writer {
     chain: watch::Sender<Arc<Chain>>,
     commands: mpsc::Receiver<Request>,
@@ -55,7 +55,12 @@ pub(crate) struct Writer {
     clock: Clock,
 }
 
-struct Request {
+enum Request {
+    Execute(Asked),
+    Stop,
+}
+
+struct Asked {
     command: Command,
     reply: oneshot::Sender<Result<Reply, Refusal>>,
 }
@@ -87,32 +92,44 @@ impl Node {
     pub(crate) async fn execute(&self, command: Command) -> Result<Reply, Refusal> {
         let stopped = || Refusal::Stopped("it is shutting down".into());
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Request { command, reply }).await.map_err(|_| stopped())?;
+        self.commands.send(Request::Execute(Asked { command, reply })).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// Ends the writer once it has done what was asked before.
+    pub(crate) async fn stop(&self) {
+        // An error says that it has ended.
+        let _ = self.commands.send(Request::Stop).await;
     }
 }
 
 impl Writer {
     pub(crate) fn run(mut self) {
-        while let Some(first) = self.commands.blocking_recv() {
+        while let Some(Request::Execute(first)) = self.commands.blocking_recv() {
             let mut batch = vec![first];
-            while batch.len() < BATCH_MAX
-                && let Ok(next) = self.commands.try_recv()
-            {
-                batch.push(next);
+            let mut stop = false;
+            while batch.len() < BATCH_MAX && !stop {
+                match self.commands.try_recv() {
+                    Ok(Request::Execute(next)) => batch.push(next),
+                    Ok(Request::Stop) => stop = true,
+                    Err(_) => break,
+                }
             }
             self.execute(batch);
+            if stop {
+                break;
+            }
         }
         if let Some(Store { checkpoints, .. }) = self.store {
             checkpoints.finish();
         }
     }
 
-    fn execute(&mut self, batch: Vec<Request>) {
+    fn execute(&mut self, batch: Vec<Asked>) {
         let mut chain = Chain::clone(&self.chain.borrow());
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
-        for Request { command, reply } in batch {
+        for Asked { command, reply } in batch {
             let mut next = chain.clone();
             let before = changes.len();
             let answer = next.execute(command, (self.clock)(), &mut changes);

@@ -1,6 +1,6 @@
 //! Why a request to the chain was turned down, in the words other nodes use: clients match on them.
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::primitives::{Address, Bytes, U256};
 
 /// A request that the chain will not carry out. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,12 +59,8 @@ pub enum Refusal {
     ReorgTooDeep { depth: u64, oldest: u64 },
     #[error("at most {limit} {what} at a time")]
     TooMany { what: &'static str, limit: u64 },
-    #[error("no such transaction waits: {0}")]
-    NotWaiting(B256),
     #[error("the chain stopped writing: {0}")]
     Stopped(String),
     #[error("{0}")]
     InvalidParams(String),
-    #[error("{0}")]
-    LimitExceeded(String),
 }

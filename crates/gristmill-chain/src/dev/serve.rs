@@ -1,6 +1,6 @@
 //! The server: HTTP for requests and batches, WebSocket for those and subscriptions, on one port and path.
 
-use std::{future::IntoFuture, io, sync::Arc};
+use std::{future::IntoFuture, io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    door::Door,
     origin::{Origins, Verdict},
     rpc::Api,
     socket,
@@ -25,6 +26,9 @@ pub const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// WebSocket connections at a time: every page and worker of a small grid, and far below the usual limit on open files.
 pub const SOCKETS_MAX: usize = 256;
 
+/// How long a client that is in the middle of a request may hold up the end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
 struct Served {
     api: Arc<Api>,
     sockets: Arc<Semaphore>,
@@ -33,7 +37,7 @@ struct Served {
     shutdown: CancellationToken,
 }
 
-/// Serves until `shutdown`, then until the last request is answered.
+/// Serves until `shutdown`, then until the last request is answered, but not for long.
 pub(crate) async fn serve(
     listener: TcpListener,
     api: Api,
@@ -52,10 +56,17 @@ pub(crate) async fn serve(
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(origins), admit))
         .with_state(Arc::new(served));
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).into_future().await?;
-    tasks.close();
-    tasks.wait().await;
-    Ok(())
+    let serving = axum::serve(Door::new(listener), router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let finished = async {
+        serving.into_future().await?;
+        tasks.close();
+        tasks.wait().await;
+        Ok(())
+    };
+    tokio::select! {
+        finished = finished => finished,
+        () = async { shutdown.cancelled().await; tokio::time::sleep(SHUTDOWN_GRACE).await } => Ok(()),
+    }
 }
 
 /// Turns strangers' pages away and tells browsers of the others that they may read the answer.

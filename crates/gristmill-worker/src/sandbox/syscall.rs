@@ -85,6 +85,13 @@ pub(super) fn install_descriptor(fd: BorrowedFd<'_>, number: i32) -> nix::Result
     Errno::result(done).map(drop)
 }
 
+/// Whether two processes are one to their memory, as a process and its child made by vfork are. False if unknown.
+pub(super) fn share_memory(one: u32, other: u32) -> bool {
+    const KCMP_VM: libc::c_int = 1;
+    // SAFETY: takes integers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) == 0 }
+}
+
 /// Receives one packet and the descriptors that came with it. An empty packet means that the peer is gone.
 pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([libc::c_int; 4]);

@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::syscall::share_memory;
 use super::wire::Watched;
 
 pub(super) const TICK_MS: u8 = 25;
@@ -90,8 +91,12 @@ impl Watch {
     fn add(&self, pid: u32, memory: MemoryOf, seen: &mut Seen) {
         let Some(status) = self.read(pid, "status") else { return };
         seen.threads += field(&status, "Threads:").unwrap_or(1);
+        seen.cpu_ticks += self.read(pid, "stat").map_or(0, |stat| cpu_ticks(&stat));
         let shares = match memory {
             MemoryOf::Mapped => None,
+            MemoryOf::Shares if field(&status, "PPid:").is_some_and(|parent| share_memory(pid, parent as u32)) => {
+                return;
+            }
             MemoryOf::Shares => self.read(pid, "smaps_rollup"),
         };
         let (content, names) = match &shares {
@@ -101,7 +106,6 @@ impl Watch {
         let kibibytes = |content, name| field(content, name).unwrap_or(0);
         let page_tables = kibibytes(&status, "VmPTE:");
         seen.memory_bytes += names.map(|name| kibibytes(content, name)).iter().sum::<u64>() * 1024 + page_tables * 1024;
-        seen.cpu_ticks += self.read(pid, "stat").map_or(0, |stat| cpu_ticks(&stat));
     }
 
     fn read(&self, pid: u32, file: &str) -> Option<String> {

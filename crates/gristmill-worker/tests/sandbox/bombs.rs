@@ -53,6 +53,13 @@ async fn memory_of_many_processes_together() {
 }
 
 #[tokio::test]
+async fn memory_shared_is_counted_once() {
+    let prison = Prison::new().await;
+    assert_eq!(prison.inside(&["share-memory", "4", "40"]).await, "yes");
+    assert_eq!(prison.inside(&["lend-memory", "40"]).await, "yes");
+}
+
+#[tokio::test]
 async fn disk() {
     let prison = Prison::new().await;
     let filled = (32 << 20).to_string();

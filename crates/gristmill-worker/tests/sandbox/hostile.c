@@ -381,6 +381,32 @@ static int shared_memory_bomb(char **arg) {
     return verdict(good == children) + (good != children);
 }
 
+// Not hostile: large, but shared by all who map it.
+static int share_memory(char **arg) {
+    long bytes = atol(arg[1]) << 20;
+    char *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0, children = atoi(arg[0]); i < children; i++)
+        if (!fork()) {
+            memset(block, i, bytes);
+            usleep(300000);
+            _exit(0);
+        }
+    while (wait(NULL) > 0) {}
+    return verdict(1);
+}
+
+// As little hostile: a child that borrows its parent's memory until it executes another program.
+static int lend_memory(char **arg) {
+    long bytes = atol(arg[0]) << 20;
+    volatile char *block = malloc(bytes);
+    for (long i = 0; i < bytes; i += 4096) block[i] = 1;
+    if (!vfork()) {
+        usleep(300000);
+        _exit(0);
+    }
+    return verdict(1);
+}
+
 static int fill(char **arg) {
     static char block[1 << 16];
     long long total = 0, most = atoll(arg[1]);
@@ -572,7 +598,7 @@ static const struct attack attacks[] = {
     {"real-time", real_time}, {"priority", raise_priority}, {"limit", raise_limit}, {"identity", identity},
     {"descriptors", descriptors}, {"stdin", standard_input}, {"print", print}, {"copy", copy_input},
     {"honest", honest}, {"echo", echo}, {"fork-bomb", fork_bomb}, {"thread-bomb", thread_bomb},
-    {"memory-bomb", memory_bomb}, {"memory-bombs", shared_memory_bomb}, {"fill", fill}, {"fill-twice", fill_twice}, {"inode-bomb", inode_bomb},
+    {"memory-bomb", memory_bomb}, {"memory-bombs", shared_memory_bomb}, {"share-memory", share_memory}, {"lend-memory", lend_memory}, {"fill", fill}, {"fill-twice", fill_twice}, {"inode-bomb", inode_bomb},
     {"flood", flood}, {"sparse", sparse}, {"burn", burn}, {"leave-behind", leave_behind}, {"stay", stay}, {"be-a-victim", be_a_victim},
     {"close-streams", close_streams}, {"die", die}, {"leave", leave}, {"out-links", out_links},
     {"out-result", out_result}, {"out-many", out_many}, {"out-multiplied", out_multiplied}, {"out-deep", out_deep},

@@ -80,5 +80,5 @@ pub(super) async fn run(args: OracleArgs, shutdown: CancellationToken) -> Result
         deployment,
         local_chain,
     };
-    oracle::run(config, shutdown).await
+    Box::pin(oracle::run(config, shutdown)).await
 }

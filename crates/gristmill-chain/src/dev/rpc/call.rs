@@ -2,11 +2,14 @@
 
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
-    primitives::{Bytes, TxKind, U256},
-    rpc::types::TransactionRequest,
+    primitives::{Bytes, TxKind, U256, keccak256},
+    rpc::types::{TransactionRequest, state::StateOverride},
 };
-use revm::context::{BlockEnv, TxEnv, either::Either};
-use serde_json::Value;
+use revm::{
+    bytecode::Bytecode,
+    context::{BlockEnv, TxEnv, either::Either},
+};
+use serde_json::{Map, Value};
 
 use super::{Api, Params, RpcError, account, json, quantity};
 use crate::dev::{
@@ -16,7 +19,7 @@ use crate::dev::{
     node::Node,
     reader::Reader,
     refusal::Refusal,
-    state::State,
+    state::{SlotDiff, State},
     transaction::SignedTx,
 };
 
@@ -35,7 +38,7 @@ pub(super) async fn send_raw_transaction(node: &Node, mut params: Params) -> Res
 
 pub(super) async fn call(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let request: TransactionRequest = params.next()?;
-    let scene = Scene::new(&api.node, params.optional()?)?;
+    let scene = Scene::new(&api.node, &mut params)?;
     let output = api.compute(move || {
         let tx = scene.to_evm(&request, scene.block.gas_limit)?;
         Ok(scene.run(tx)?.into_output()?)
@@ -45,7 +48,7 @@ pub(super) async fn call(api: &Api, mut params: Params) -> Result<Value, RpcErro
 
 pub(super) async fn estimate_gas(api: &Api, mut params: Params) -> Result<Value, RpcError> {
     let request: TransactionRequest = params.next()?;
-    let scene = Scene::new(&api.node, params.optional()?)?;
+    let scene = Scene::new(&api.node, &mut params)?;
     quantity(api.compute(move || Ok(estimate(&scene, &request)?)).await?)
 }
 
@@ -58,10 +61,16 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(node: &Node, id: Option<BlockId>) -> Result<Self, RpcError> {
+    /// From a call's block, state overrides and block overrides; none of them need be given.
+    fn new(node: &Node, params: &mut Params) -> Result<Self, RpcError> {
+        let id: Option<BlockId> = params.optional()?;
+        let overrides: StateOverride = params.optional()?.unwrap_or_default();
+        if params.optional::<Value>()?.is_some_and(|overrides| !overrides.as_object().is_some_and(Map::is_empty)) {
+            return Err(RpcError::invalid_params("block overrides are not supported"));
+        }
         let chain = node.chain();
         let number = account::number(&chain, id)?;
-        let state = chain.state_at(number)?.clone();
+        let state = overridden(chain.state_at(number)?.clone(), overrides)?;
         let block = chain.block(number).expect("a block whose state is kept is in memory").clone();
         let template = if number == chain.head().number() {
             // Blocks come only with transactions, so the head may be hours old. A call at the head sees the time that a
@@ -119,6 +128,30 @@ impl Scene {
         tx.derive_tx_type().map_err(|error| Refusal::InvalidParams(error.to_string()))?;
         Ok(tx)
     }
+}
+
+/// The state with parts of it replaced, for the length of a call.
+fn overridden(mut state: State, overrides: StateOverride) -> Result<State, RpcError> {
+    for (address, wanted) in overrides {
+        if wanted.move_precompile_to.is_some() {
+            return Err(RpcError::invalid_params("precompiles cannot be moved"));
+        }
+        let mut diff = state.balance_diff(address, wanted.balance.unwrap_or_else(|| state.balance(address)));
+        let account = diff.accounts.first_mut().expect("a balance belongs to an account");
+        account.nonce = wanted.nonce.unwrap_or(account.nonce);
+        if let Some(code) = wanted.code {
+            Bytecode::new_raw_checked(code.clone()).map_err(|error| RpcError::invalid_params(error.to_string()))?;
+            account.code_hash = keccak256(&code);
+            diff.codes = vec![code];
+        }
+        let slots = wanted.state.iter().chain(&wanted.state_diff).flatten();
+        account.slots = slots.map(|(key, value)| SlotDiff { key: (*key).into(), value: (*value).into() }).collect();
+        if wanted.state.is_some() {
+            diff.removed = vec![address];
+        }
+        state.apply(&diff);
+    }
+    Ok(state)
 }
 
 /// The least gas with which `request` works, or close above it.

@@ -51,7 +51,7 @@ impl RpcError {
         let code = match refusal {
             Refusal::Reverted { .. } => 3,
             Refusal::InvalidParams(_) | Refusal::TimestampNotAfterHead { .. } | Refusal::ReorgTooDeep { .. } => -32602,
-            Refusal::LimitExceeded(_) | Refusal::TooMany { .. } => -32005,
+            Refusal::TooMany { .. } => -32005,
             Refusal::Stopped(_) => -32603,
             _ => -32000,
         };

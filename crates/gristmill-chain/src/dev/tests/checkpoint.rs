@@ -66,8 +66,8 @@ impl OnDisk {
             chain.core.send(&call).unwrap();
             chain.keep();
         }
-        chain.execute(Command::SetBalance(Address::repeat_byte(8), U256::from(8)));
         chain.execute(Command::Reorg(Reorg { depth: 2, drop: false, blocks: Some(1) }));
+        chain.execute(Command::SetBalance(Address::repeat_byte(8), U256::from(8)));
         chain.execute(Command::SetAutomine(false));
         for from in [5, 3, 4] {
             let tx = chain.core.sign(&Draft { tip: 7, ..chain.core.transfer(from) });

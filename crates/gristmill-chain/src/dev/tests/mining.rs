@@ -5,7 +5,7 @@ use alloy::{
         Header,
         proofs::{calculate_receipt_root, calculate_transaction_root},
     },
-    primitives::{B256, Bloom, BloomInput, Bytes, U256},
+    primitives::{Address, B256, Bloom, BloomInput, Bytes, TxKind, U256},
 };
 
 use super::{BASE_FEE, Core, Draft, GAS_LIMIT, LOGGER, check_money};
@@ -83,6 +83,28 @@ fn a_failed_transaction_pays_and_leaves_nothing_else() {
 }
 
 #[test]
+fn an_empty_message_to_nobody_makes_no_account() {
+    let mut core = Core::new();
+    let nobody = Address::repeat_byte(5);
+    core.send(&Draft { to: nobody.into(), value: U256::ZERO, ..core.transfer(0) }).unwrap();
+    assert!(core.chain.state().account(nobody).is_none());
+}
+
+#[test]
+fn a_contract_that_ends_while_it_is_made_leaves_no_account() {
+    let mut core = Core::new();
+    let made = core.address(0).create(1);
+    core.send(&Draft { to: made.into(), ..core.transfer(0) }).unwrap();
+    assert!(core.chain.state().account(made).is_some());
+    // CALLER SELFDESTRUCT
+    let ending = Draft { to: TxKind::Create, input: vec![0x33, 0xff].into(), gas_limit: 100_000, ..core.transfer(0) };
+    core.send(&ending).unwrap();
+    assert!(core.chain.head().transactions[0].receipt.status());
+    assert!(core.chain.state().account(made).is_none());
+    check_money(&core.chain);
+}
+
+#[test]
 fn timestamps_follow_the_clock_and_always_grow() {
     let mut core = Core::new();
     let stamp = |core: &mut Core, step: u64| {
@@ -133,12 +155,7 @@ fn the_base_fee_follows_demand() {
 
     // Burns all of its gas: a jump to nowhere.
     core.execute(Command::SetAutomine(false)).unwrap();
-    let burner = Draft {
-        to: alloy::primitives::TxKind::Create,
-        input: vec![0xfe].into(),
-        gas_limit: GAS_LIMIT,
-        ..core.transfer(0)
-    };
+    let burner = Draft { to: TxKind::Create, input: vec![0xfe].into(), gas_limit: GAS_LIMIT, ..core.transfer(0) };
     core.send(&Draft { value: U256::ZERO, ..burner }).unwrap();
     core.execute(Command::Mine { blocks: 1, spacing: None }).unwrap();
     assert_eq!(core.chain.head().base_fee(), BASE_FEE);

@@ -145,6 +145,9 @@ fn refusals_say_what_other_nodes_say() {
         let text = core.send(&draft).unwrap_err().to_string();
         assert!(text.starts_with(expected), "{text}\nis not\n{expected}");
     }
+    core.execute(Command::SetAutomine(false)).unwrap();
+    let too_large = core.send(&Draft { gas_limit: GAS_LIMIT + 1, ..core.transfer(0) });
+    assert_eq!(too_large, Err(Refusal::GasAboveBlockLimit { gas: GAS_LIMIT + 1, limit: GAS_LIMIT }), "nor may it wait");
     let known = core.chain.head().transactions[0].tx.clone();
     assert_eq!(core.execute(Command::Send(known)), Err(Refusal::NonceTooLow { next: 1, nonce: 0 }), "as in geth");
     assert_eq!(core.chain.head().number(), 1, "nothing of this was mined");
