@@ -16,7 +16,7 @@ library VanityParams {
         return count <= MAX_RANGES ? count : 0;
     }
 
-    /// @dev Here and below, reads past the end give zeros; `rangeCount` must not have been 0.
+    /// @dev Where `rangeCount` is 0, this and the following read past the end: harmless, and meaningless.
     function keyPrefix(bytes calldata params) internal pure returns (uint256 prefix) {
         assembly ("memory-safe") {
             prefix := byte(0, calldataload(params.offset))

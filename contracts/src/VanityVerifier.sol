@@ -34,8 +34,6 @@ contract VanityVerifier is IVerifier {
         returns (bool)
     {
         if (result.length != RESULT_BYTES) return false;
-        if (params.rangeCount() == 0) return false;
-
         (address resultWorker, uint256 index, uint256 image, uint256 x, uint256 y) = _parse(result);
         if (resultWorker != worker || image > 5) return false;
 
@@ -64,19 +62,20 @@ contract VanityVerifier is IVerifier {
     /// @dev Whether (x, y) is the point with x coordinate `keyX` and the parity of `keyPrefix`, plus offset·G.
     /// Signature recovery computes r⁻¹·(s·R − z·G) where R has the x coordinate r; with r = s = keyX and
     /// z = −offset·keyX that is R + offset·G, given as an address, whose only known preimage is the point itself. The
-    /// precompile answers nothing for an r that is 0, not below n or not on the curve, and for the point at infinity.
+    /// precompile answers nothing for a v other than 27 and 28, for an r that is 0, not below n or not on the curve, and
+    /// for the point at infinity.
     function _isSum(uint256 keyPrefix, uint256 keyX, uint256 offset, uint256 x, uint256 y)
         internal
         pure
         returns (bool)
     {
-        if (keyPrefix != 2 && keyPrefix != 3) return false;
         uint256 z = N - mulmod(offset, keyX, N);
         // forge-lint: disable-next-line(unsafe-typecast)
         address sum = ecrecover(bytes32(z), uint8(25 + keyPrefix), bytes32(keyX), bytes32(keyX));
         return sum != address(0) && sum == address(uint160(uint256(keccak256(abi.encodePacked(x, y)))));
     }
 
+    /// @dev False for params of a wrong length, too: they have no ranges.
     function _isWanted(bytes calldata params, uint256 hash) internal pure returns (bool) {
         uint256 count = params.rangeCount();
         for (uint256 i = 0; i < count; ++i) {

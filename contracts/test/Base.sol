@@ -18,7 +18,6 @@ interface Vm {
 
     function addr(uint256 privateKey) external pure returns (address);
     function assume(bool condition) external pure;
-    function cool(address account) external;
     function createWallet(uint256 privateKey) external returns (Wallet memory);
     function expectEmit(address emitter) external;
     function expectRevert(bytes calldata revertData) external;

@@ -228,12 +228,11 @@ contract VanityShopTest is Fixture, VanitySearch {
         assertStatus(order, IMarket.Status.Settled);
     }
 
-    /// @dev With every storage word cold, as in a transaction of its own.
+    /// @dev Its word is warm here; in a transaction of its own that would be 2,100 gas more.
     function test_receiveResult_hasGasToSpare() public {
         (IMarket.Order memory order, bytes memory result) = foundBy(worker, 5);
         bytes memory message = abi.encodeCall(shop.receiveResult, (market.orderIdOf(order), result));
-        uint256 half = shop.CALLBACK_GAS() / 2;
-        vm.cool(address(shop));
+        uint256 half = shop.CALLBACK_GAS() / 2 - 2100;
         vm.prank(address(market));
         (bool success,) = address(shop).call{gas: half}(message);
         assertTrue(success, "half is enough");

@@ -91,13 +91,11 @@ const MUTANTS = [
   ["VanityParams", "MAX_RANGES = 32", "MAX_RANGES = 31"],
 
   ["VanityVerifier", "if (result.length != RESULT_BYTES) return false;", ""],
-  ["VanityVerifier", "if (params.rangeCount() == 0) return false;", ""],
   ["VanityVerifier", "resultWorker != worker || ", ""],
   ["VanityVerifier", " || image > 5", ""],
   ["VanityVerifier", "abi.encodePacked(order, worker)", "abi.encodePacked(order)"],
   ["VanityVerifier", "abi.encodePacked(order, worker)", "abi.encodePacked(worker)"],
   ["VanityVerifier", "if (!_isSum(params.keyPrefix(), params.keyX(), offset, x, y)) return false;", ""],
-  ["VanityVerifier", "if (keyPrefix != 2 && keyPrefix != 3) return false;", ""],
   ["VanityVerifier", "uint8(25 + keyPrefix)", "uint8(27)"],
   ["VanityVerifier", "abi.encodePacked(x, y)", "abi.encodePacked(x, x)"],
   ["VanityVerifier", "mulmod(x, BETA_SQUARED, P)", "mulmod(x, BETA, P)"],
