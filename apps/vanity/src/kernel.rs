@@ -1,7 +1,7 @@
 //! Walking along `P + k·G` and hashing what is passed: one algorithm, several back ends.
 //!
-//! [`walk`] adds multiples of G to a centre with one shared inversion, on a [`lanes::FieldLanes`]; [`hash`] turns the
-//! x coordinates into first words of hashes on a [`lanes::WordLanes`]. A back end is a pair of these. The arithmetic
+//! `walk` adds multiples of G to a centre with one shared inversion, on a `lanes::FieldLanes`; `hash` turns the
+//! x coordinates into first words of hashes on a `lanes::WordLanes`. A back end is a pair of these. The arithmetic
 //! is exact, so every back end reports the same candidates.
 
 #[cfg(target_arch = "x86_64")]

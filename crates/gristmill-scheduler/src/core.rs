@@ -5,7 +5,7 @@
 //! grid can be replayed from its events. The shell commits [`Effects::changes`] before it releases
 //! [`Effects::messages`], so nothing is acknowledged that a crash could undo.
 //!
-//! Leases are not made durable. A worker proves with a [`Seal`] that a lease was given to it, so a core that was
+//! Leases are not made durable. A worker proves with a seal that a lease was given to it, so a core that was
 //! restored from the store takes running attempts back when their workers reconnect.
 
 mod job;

@@ -2,7 +2,7 @@
 //!
 //! Three sides talk to it, each in its own time: the chain (orders and their ends, through the follower), the pool
 //! (answers and failures, through its event stream) and its own transactions (through the outbox). Each piece of news
-//! goes into the [`ledger`] and to disk together with its cursor; then [`Oracle::act`] does whatever the ledger says
+//! goes into the `ledger` and to disk together with its cursor; then `Oracle::act` does whatever the ledger says
 //! comes next. Nothing depends on having seen a piece of news once: on every start, all of it is asked for again.
 
 mod ledger;

@@ -205,6 +205,19 @@ fn a_checkpoint_of_another_journal_is_ignored() {
 }
 
 #[test]
+fn a_checkpoint_that_knows_more_than_its_journal_is_ignored() {
+    let chain = OnDisk::eventful();
+    chain.write();
+    let last = chain.opened.store.journal.covered().last;
+    assert_eq!(chain.core.chain.base_fee_set, Some(99), "the last thing that happened");
+    let (_, folder) = chain.reopened();
+    let path = folder.path().join("journal");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..last as usize]).unwrap();
+    assert_eq!(reader(folder.path()).unwrap().base_fee_set, None);
+}
+
+#[test]
 fn a_torn_tail_after_a_checkpoint_is_cut() {
     let mut chain = OnDisk::eventful();
     chain.write();

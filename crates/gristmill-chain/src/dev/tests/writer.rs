@@ -7,14 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alloy::{
+    consensus::{SignableTransaction, TxEip7702},
+    network::TxSignerSync,
+};
+
 use super::{Core, Draft, GENESIS, fingerprint};
 use crate::dev::{
+    accounts,
     chain::Chain,
     checkpoint::Checkpoints,
     command::{Command, Reply},
     journal::{Covered, Disk, Journal, JournalError, scan},
     node::{Node, Store, node},
     refusal::Refusal,
+    transaction::SignedTx,
 };
 
 /// A disk in memory that can be held, and that fails on demand.
@@ -213,5 +220,18 @@ async fn a_refused_command_leaves_no_trace() {
     let running = Running::start();
     let refused = running.node().execute(Command::SetNextTimestamp(1)).await;
     assert!(refused.is_err());
+    // This one passes for good until it is executed.
+    let mut tx = TxEip7702 {
+        chain_id: GENESIS.chain_id,
+        gas_limit: 100_000,
+        max_fee_per_gas: 2_000_000_000,
+        ..TxEip7702::default()
+    };
+    let signer = &accounts::accounts()[0];
+    let signature = signer.sign_transaction_sync(&mut tx).unwrap();
+    let tx = SignedTx::trusted(tx.into_signed(signature).into(), signer.address());
+    let refused = running.node().execute(Command::Send(tx)).await.unwrap_err();
+    assert!(matches!(&refused, Refusal::Invalid(why) if why.contains("authorization list")), "{refused}");
     assert!(running.disk.contents().bytes.is_empty());
+    assert_eq!(running.node().chain().pool.len(), 0);
 }
