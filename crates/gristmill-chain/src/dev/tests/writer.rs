@@ -14,7 +14,7 @@ use alloy::{
 
 use super::{Core, Draft, GENESIS, fingerprint};
 use crate::dev::{
-    accounts,
+    accounts::accounts,
     chain::Chain,
     checkpoint::Checkpoints,
     command::{Command, Reply},
@@ -227,7 +227,7 @@ async fn a_refused_command_leaves_no_trace() {
         max_fee_per_gas: 2_000_000_000,
         ..TxEip7702::default()
     };
-    let signer = &accounts::accounts()[0];
+    let signer = &accounts()[0];
     let signature = signer.sign_transaction_sync(&mut tx).unwrap();
     let tx = SignedTx::trusted(tx.into_signed(signature).into(), signer.address());
     let refused = running.node().execute(Command::Send(tx)).await.unwrap_err();
