@@ -15,6 +15,7 @@ use nix::libc::{SIGXCPU, SIGXFSZ};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::capture::STREAM_BYTES_MAX;
 use crate::sandbox::out::ListError;
 use crate::sandbox::running::{Ended, Running, Streams};
 use crate::sandbox::wire::Status;
@@ -119,6 +120,8 @@ pub async fn run(
     let mut exit = match stop {
         Some(Stop::Cancelled) => return Err(RunError::Cancelled),
         Some(Stop::Over(limit)) => Exit::Limit(limit),
+        // It may have died of the closed stream before it was killed.
+        None if [&stdout, &stderr].iter().any(|log| log.total_bytes > STREAM_BYTES_MAX) => Exit::Limit(Limit::Output),
         None => judge(&ended, &out)?,
     };
     let mut listing = Default::default();
