@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use gristmill_proto::outcome::Exit;
 use tokio_util::sync::CancellationToken;
 
-use crate::prison::{Prison, text};
+use crate::prison::{Prison, rust_program, text};
 
 #[tokio::test]
 async fn arguments_environment_and_directory() {
@@ -25,6 +25,13 @@ async fn arguments_environment_and_directory() {
 async fn an_honest_program_runs() {
     let prison = Prison::new().await;
     assert_eq!(prison.inside(&["honest", "/app/hostile"]).await, "yes");
+}
+
+#[tokio::test]
+async fn a_rust_program_runs() {
+    let prison = Prison::new().await;
+    std::fs::copy(rust_program(), prison.app.join("hostile")).unwrap();
+    assert_eq!(prison.inside(&[]).await, "well");
 }
 
 #[tokio::test]

@@ -15,7 +15,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::prison::{HOSTILE_VARIABLE, LAUNCHER_VARIABLE, ORDINARY_USER, hostile_program, is_root, launcher};
+use crate::prison::{
+    HONEST_VARIABLE, HOSTILE_VARIABLE, LAUNCHER_VARIABLE, ORDINARY_USER, hostile_program, is_root, launcher,
+    rust_program,
+};
 
 #[test]
 fn as_an_ordinary_user() {
@@ -38,6 +41,7 @@ fn as_an_ordinary_user() {
     let done = Command::new(suite)
         .env(LAUNCHER_VARIABLE, copy(&launcher(), "launcher"))
         .env(HOSTILE_VARIABLE, copy(&hostile_program(), "hostile"))
+        .env(HONEST_VARIABLE, copy(&rust_program(), "honest"))
         .env("TMPDIR", &home)
         .current_dir("/")
         .uid(ORDINARY_USER)

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const LAUNCHER_VARIABLE: &str = "GRISTMILL_TEST_LAUNCHER";
 pub(crate) const HOSTILE_VARIABLE: &str = "GRISTMILL_TEST_HOSTILE";
+pub(crate) const HONEST_VARIABLE: &str = "GRISTMILL_TEST_HONEST";
 /// The host user apps run as when the suite runs as root: one known beforehand, so that victims can be of that user.
 pub(crate) const JOB_USER: u32 = 1_899_999_999;
 /// The user the suite runs as the second time. Has no entry in /etc/passwd and needs none.
@@ -34,23 +35,31 @@ pub(crate) fn launcher() -> PathBuf {
     std::env::var_os(LAUNCHER_VARIABLE).map_or_else(|| env!("CARGO_BIN_EXE_gristmill-launcher").into(), PathBuf::from)
 }
 
-/// Compiled once per run of the suite.
+/// Compiled once per run of the suite, like the other.
 pub(crate) fn hostile_program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| std::env::var_os(HOSTILE_VARIABLE).map_or_else(compile, PathBuf::from)).clone()
+    let cc = || compile("cc", &["-static", "-O1", "-pthread", "-Wall", "-Wextra", "-Werror"], "hostile.c");
+    PROGRAM.get_or_init(|| std::env::var_os(HOSTILE_VARIABLE).map_or_else(cc, PathBuf::from)).clone()
 }
 
-fn compile() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/hostile.c");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+pub(crate) fn rust_program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let rustc = || compile("rustc", &["--edition=2024", "-Ctarget-feature=+crt-static"], "honest_program.rs");
+    PROGRAM.get_or_init(|| std::env::var_os(HONEST_VARIABLE).map_or_else(rustc, PathBuf::from)).clone()
+}
+
+fn compile(compiler: &str, options: &[&str], source: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(source).with_extension("program");
     let partial = program.with_extension(std::process::id().to_string());
-    let compiled = Command::new("cc")
-        .args(["-static", "-O1", "-pthread", "-Wall", "-Wextra", "-Werror", "-o"])
+    let compiled = Command::new(compiler)
+        .args(options)
+        .arg("-o")
         .arg(&partial)
-        .arg(source)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox").join(source))
         .output()
-        .expect("these tests need a C compiler and a static C library (Debian: gcc, libc6-dev)");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        .unwrap_or_else(|error| panic!("these tests need {compiler}: {error}"));
+    let said = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "these tests need a static C library (Debian: libc6-dev): {said}");
     std::fs::rename(partial, &program).unwrap();
     program
 }
