@@ -101,7 +101,10 @@ async fn a_worker_killed() {
         unreachable!("killed before");
     }
     let name = marker("orphan");
+    // It will not tidy up.
+    let dir = tempfile::tempdir().unwrap();
     let mut worker = Command::new(std::env::current_exe().unwrap())
+        .env("TMPDIR", dir.path())
         .args(["--exact", "endings::a_worker_killed", "--nocapture"])
         .env(DOOMED_WORKER, &name)
         .stdout(Stdio::null())
