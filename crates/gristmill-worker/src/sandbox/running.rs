@@ -71,7 +71,7 @@ impl Running {
             .stderr(Stdio::from(app_stderr))
             // The owner's Ctrl-C is for the worker to act upon.
             .process_group(0)
-            .kill_on_drop(true)
+            // Nor is it killed when dropped: the closed socket tells it to end, and it still has to tidy up.
             .spawn()?;
         wire::send_spec(control.as_fd(), spec, &app_channel)?;
         let streams = Streams {

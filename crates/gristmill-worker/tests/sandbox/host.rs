@@ -62,9 +62,16 @@ async fn nothing_stays_on_the_host() {
     prison.run(&["honest", "/app/hostile"]).await;
     assert_eq!(mounts(), before);
     assert_eq!(std::fs::read_dir(&prison.app).unwrap().count(), 1);
-    let own = format!("gristmill-{}-", std::process::id());
-    let groups = Command::new("find").args(["/sys/fs/cgroup", "-name", &format!("{own}*")]).output().unwrap();
-    assert_eq!(text(&groups.stdout), "");
+    let own = format!("gristmill-{}-*", std::process::id());
+    let groups = || text(&Command::new("find").args(["/sys/fs/cgroup", "-name", &own]).output().unwrap().stdout);
+    assert_eq!(groups(), "");
+    let name = marker("dropped-alone");
+    let args = ["stay", &name];
+    tokio::select! {
+        _ = prison.run(&args) => panic!("it stays"),
+        () = wait_until("it runs", || !processes_with(&name).is_empty()) => {}
+    }
+    wait_until("the dropped run is gone", || processes_with(&name).is_empty() && groups().is_empty()).await;
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
     prison.run(&["leave", "0"]).await;
     assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), descriptors);
