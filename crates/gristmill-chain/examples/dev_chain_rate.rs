@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout)]
 
 use std::{
+    error::Error,
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -28,48 +30,40 @@ use tokio_util::sync::CancellationToken;
 
 /// Requests on their way at a time in the concurrent runs.
 const IN_FLIGHT: usize = 32;
-/// Tokens that the contract's owner has at the start of it all.
-const SUPPLY_CALLS: usize = 2_000;
+/// Calls in each of the two runs of calls.
+const CALLS: usize = 2_000;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let transactions: usize = std::env::args().nth(1).map_or(Ok(2_000), |count| count.parse())?;
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [command, folder] = arguments.as_slice()
+        && command == "serve"
+    {
+        return serve(folder).await;
+    }
+    let transactions: usize = arguments.first().map_or(Ok(2_000), |count| count.parse())?;
     let folder = tempfile::tempdir()?;
-    let data_dir = folder.path().join("chain");
+    let data_dir = folder.path().join("chain").to_string_lossy().into_owned();
     let mut rows = Vec::new();
 
-    let started = Started::start(Some(&data_dir)).await?;
-    rows.push(("ours, on disk", measure(&started.url, transactions).await?));
-    started.stop().await?;
-    let journal = std::fs::metadata(data_dir.join("journal"))?.len();
+    let ours = Ours::start(&data_dir)?;
+    rows.push(("ours, on disk", measure(&ours.url, transactions).await?));
+    drop(ours);
     let opening = Instant::now();
-    let again = Started::start(Some(&data_dir)).await?;
+    let again = dev::bind(Config { data_dir: Some(data_dir.clone().into()), ..Config::default() }).await?;
     let opened = opening.elapsed();
-    again.stop().await?;
+    drop(again);
 
-    let started = Started::start(None).await?;
-    rows.push(("ours, in memory", measure(&started.url, transactions).await?));
-    started.stop().await?;
-
+    let ours = Ours::start("")?;
+    rows.push(("ours, in memory", measure(&ours.url, transactions).await?));
+    drop(ours);
     if let Some(anvil) = Anvil::start() {
         rows.push(("anvil", measure(&anvil.url, transactions).await?));
     }
-
-    println!("{:<18}{:>16}{:>16}{:>16}{:>16}", "", "one by one", "32 in flight", "eth_call", "eth_call, 32");
-    println!("{:<18}{:>16}{:>16}{:>16}{:>16}", "", "mined tx/s", "mined tx/s", "1/s", "1/s");
-    let last = rows.last().map(|(_, rates)| *rates).filter(|_| rows.len() == 3);
-    for (name, rates) in &rows {
-        print!("{name:<18}");
-        rates.iter().for_each(|rate| print!("{rate:>16.0}"));
-        println!();
-    }
-    for (name, rates) in rows.iter().filter(|_| last.is_some()).take(2) {
-        print!("{:<18}", format!("{name} / anvil"));
-        rates.iter().zip(last.unwrap_or_default()).for_each(|(ours, theirs)| print!("{:>16.2}", ours / theirs));
-        println!();
-    }
+    print_table(&rows);
     let blocks = 2 * transactions + 1;
+    let journal = std::fs::metadata(Path::new(&data_dir).join("journal"))?.len();
     println!(
         "\nopening {blocks} blocks ({:.1} MB): {:.3} s, {:.0} blocks/s",
         journal as f64 / 1e6,
@@ -79,22 +73,60 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-struct Started {
-    url: String,
-    shutdown: CancellationToken,
-    serving: tokio::task::JoinHandle<Result<(), dev::Error>>,
+fn print_table(rows: &[(&str, [f64; 4])]) {
+    println!("{:<24}{:>14}{:>14}{:>14}{:>14}", "", "one by one", "32 in flight", "eth_call", "eth_call, 32");
+    println!("{:<24}{:>14}{:>14}{:>14}{:>14}", "", "mined tx/s", "mined tx/s", "1/s", "1/s");
+    for (name, rates) in rows {
+        print!("{name:<24}");
+        rates.iter().for_each(|rate| print!("{rate:>14.0}"));
+        println!();
+    }
+    if let [ours @ .., ("anvil", theirs)] = rows {
+        for (name, rates) in ours {
+            print!("{:<24}", format!("{name} / anvil"));
+            rates.iter().zip(theirs).for_each(|(ours, theirs)| print!("{:>14.2}", ours / theirs));
+            println!();
+        }
+    }
 }
 
-impl Started {
-    async fn start(data_dir: Option<&Path>) -> Result<Self, dev::Error> {
-        let chain = dev::bind(Config { data_dir: data_dir.map(Path::to_owned), ..Config::default() }).await?;
-        let (url, shutdown) = (chain.url(), CancellationToken::new());
-        Ok(Self { url, serving: tokio::spawn(chain.run(shutdown.clone())), shutdown })
-    }
+/// Serves a chain in a folder, or in memory if its name is empty, until standard input ends.
+async fn serve(folder: &str) -> Result<(), Box<dyn Error>> {
+    let data_dir = (!folder.is_empty()).then(|| PathBuf::from(folder));
+    let chain = dev::bind(Config { data_dir, ..Config::default() }).await?;
+    println!("{}", chain.url());
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        stop.cancel();
+    });
+    Ok(chain.run(shutdown).await?)
+}
 
-    async fn stop(self) -> Result<(), Box<dyn std::error::Error>> {
-        self.shutdown.cancel();
-        Ok(self.serving.await??)
+/// This program again, serving: a process of its own, as anvil is.
+struct Ours {
+    url: String,
+    child: Child,
+}
+
+impl Ours {
+    fn start(folder: &str) -> Result<Self, Box<dyn Error>> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["serve", folder])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut url)?;
+        Ok(Self { url: url.trim().to_owned(), child })
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
     }
 }
 
@@ -134,7 +166,7 @@ impl Drop for Anvil {
 }
 
 /// Mined transactions per second one by one and in parallel, calls per second likewise.
-async fn measure(url: &str, transactions: usize) -> Result<[f64; 4], Box<dyn std::error::Error>> {
+async fn measure(url: &str, transactions: usize) -> Result<[f64; 4], Box<dyn Error>> {
     let client = reqwest::Client::new();
     let deadline = Instant::now() + Duration::from_secs(10);
     while rpc(&client, url, "eth_chainId", json!([])).await.is_err() && Instant::now() < deadline {
@@ -165,19 +197,19 @@ async fn measure(url: &str, transactions: usize) -> Result<[f64; 4], Box<dyn std
 
     let call = json!([{ "to": token, "data": hex::encode_prefixed(DevRLC::balanceOfCall { account: token }.abi_encode()) }, "latest"]);
     let begun = Instant::now();
-    for _ in 0..SUPPLY_CALLS {
+    for _ in 0..CALLS {
         rpc(&client, url, "eth_call", call.clone()).await?;
     }
-    let third = SUPPLY_CALLS as f64 / begun.elapsed().as_secs_f64();
+    let third = CALLS as f64 / begun.elapsed().as_secs_f64();
     let begun = Instant::now();
-    let calling = stream::iter(0..SUPPLY_CALLS).map(|_| rpc(&client, url, "eth_call", call.clone()));
+    let calling = stream::iter(0..CALLS).map(|_| rpc(&client, url, "eth_call", call.clone()));
     for called in calling.buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await {
         called?;
     }
-    Ok([first, second, third, SUPPLY_CALLS as f64 / begun.elapsed().as_secs_f64()])
+    Ok([first, second, third, CALLS as f64 / begun.elapsed().as_secs_f64()])
 }
 
-async fn deploy(client: &reqwest::Client, url: &str) -> Result<Address, Box<dyn std::error::Error>> {
+async fn deploy(client: &reqwest::Client, url: &str) -> Result<Address, Box<dyn Error>> {
     let deployer = &dev::accounts()[0];
     let mut code = DevRLC::BYTECODE.to_vec();
     code.extend(DevRLC::constructorCall { holder: deployer.address() }.abi_encode());
@@ -206,7 +238,7 @@ async fn wait_for_nonce(
     url: &str,
     address: Address,
     nonce: usize,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), Box<dyn Error>> {
     loop {
         let count = rpc(client, url, "eth_getTransactionCount", json!([address, "latest"])).await?;
         if count == json!(format!("{nonce:#x}")) {
@@ -216,12 +248,7 @@ async fn wait_for_nonce(
     }
 }
 
-async fn rpc(
-    client: &reqwest::Client,
-    url: &str,
-    method: &str,
-    params: Value,
-) -> Result<Value, Box<dyn std::error::Error>> {
+async fn rpc(client: &reqwest::Client, url: &str, method: &str, params: Value) -> Result<Value, Box<dyn Error>> {
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
     let mut answer: Value = client.post(url).json(&request).send().await?.json().await?;
     match answer.get_mut("result") {

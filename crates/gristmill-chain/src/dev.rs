@@ -2,7 +2,35 @@
 //!
 //! Real transactions, a real EVM (Prague rules), instant blocks, state on disk, and a JSON-RPC port on loopback that
 //! alloy, viem, cast and wallets use like any other node. It is not a network: there is one node, no consensus, and
-//! whoever reaches the port can rewrite history. [`bind`] opens one, [`DevChain::run`] serves it.
+//! whoever reaches the port can rewrite history. [`bind`] opens one, [`DevChain::run`] serves it:
+//!
+//! ```no_run
+//! use gristmill_chain::dev::{self, Config};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn example() -> Result<(), dev::Error> {
+//! let chain = dev::bind(Config { data_dir: Some("chain".into()), ..Config::default() }).await?;
+//! let url = chain.url();
+//! let shutdown = CancellationToken::new();
+//! let serving = tokio::spawn(chain.run(shutdown.clone()));
+//! // Clients use `url`; the accounts of `dev::accounts()` have money.
+//! # let _ = (url, serving); Ok(()) }
+//! ```
+//!
+//! Where it differs from a public network:
+//!
+//! - Each transaction is mined at once, alone in its block. Timestamps always grow, so a burst of blocks takes the chain's
+//!   clock ahead of the wall clock, by a second a block; it is caught up with later.
+//! - The head is final. `safe`, `finalized` and `latest` are the same block, and history changes only on request.
+//! - Calls at the head see the time that a transaction sent now would see.
+//! - States of the last [`STATES_KEPT`] blocks answer calls; blocks, transactions, receipts and logs are kept for ever.
+//! - The contracts that consensus maintains (beacon roots, block-hash history, deposits) do not exist, nor do blobs.
+//! - The node holds no keys and signs nothing.
+//!
+//! For tests it has `evm_mine`, `anvil_mine`, `evm_setAutomine`, `evm_increaseTime`, `evm_setTime`,
+//! `evm_setNextBlockTimestamp`, `evm_snapshot`, `evm_revert`, `anvil_setBalance`, `anvil_setNextBlockBaseFeePerGas` and
+//! `anvil_dropTransaction`, as anvil has them, and `dev_reorg(depth, {drop, blocks})`: the last `depth` blocks go, and as
+//! many others (or `blocks` of them) come, with the same transactions unless `drop` is true.
 
 mod accounts;
 mod block;

@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path};
 
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{B256, U256, b256};
 
 use super::{Core, Draft, GENESIS, LOGGER, fingerprint};
 use crate::dev::{
     Error,
     chain::Chain,
-    change::{Change, Genesis},
+    change::{Change, FORMAT, Genesis},
     command::{Command, Reorg},
     journal::{Covered, Journal, JournalError, scan},
     open,
@@ -127,6 +127,21 @@ fn a_file_cut_somewhere_is_repaired() {
 
 fn bytes_of(batches: &[Vec<Change>]) -> Vec<Vec<u8>> {
     batches.iter().flatten().map(Change::to_bytes).collect()
+}
+
+/// The journal of the history above as format 1 was first released. Its bytes must be read for as long as [`FORMAT`] is 1,
+/// and what they say must not change; new bytes for the same history need a new format and keep this file.
+#[test]
+fn the_first_format_is_read_and_written() {
+    let released = include_bytes!("../../../tests/dev_fixture/journal-1");
+    assert_eq!(FORMAT, 1);
+    let written = Written::new();
+    assert!(fs::read(written.path()).unwrap() == released, "the same history has other bytes");
+    fs::write(written.path(), released).unwrap();
+    let chain = reopen(written.folder.path()).unwrap();
+    let head = b256!("0e5ae8967f95ad987f0ed57c1baeb5d354c573512e0b80465e2d13e196e8472c");
+    assert_eq!((chain.head().number(), chain.head().hash), (3, head));
+    assert_eq!(chain.state().root(), chain.head().header.state_root);
 }
 
 #[test]

@@ -165,6 +165,16 @@ fn the_base_fee_follows_demand() {
 }
 
 #[test]
+fn the_last_256_hashes_can_be_read() {
+    let mut core = Core::new();
+    core.execute(Command::Mine { blocks: 300, spacing: None }).unwrap();
+    let hashes = core.chain.recent_hashes(301);
+    let expected = |number: u64| core.chain.block(number).unwrap().hash;
+    assert_eq!([hashes(300), hashes(45)], [expected(300), expected(45)]);
+    assert_eq!([hashes(44), hashes(301), hashes(302)], [B256::ZERO; 3]);
+}
+
+#[test]
 fn several_blocks_at_once_are_spaced() {
     let mut core = Core::new();
     core.execute(Command::Mine { blocks: 3, spacing: Some(60) }).unwrap();
