@@ -96,6 +96,12 @@ impl Node {
         answer.await.map_err(|_| stopped())?
     }
 
+    /// How many commands wait for the writer.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.commands.max_capacity() - self.commands.capacity()
+    }
+
     /// Ends the writer once it has done what was asked before.
     pub(crate) async fn stop(&self) {
         // An error says that it has ended.

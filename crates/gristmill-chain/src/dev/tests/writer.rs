@@ -169,7 +169,7 @@ async fn concurrent_senders_share_a_flush() {
     let mut answers = vec![send(0)];
     running.until("the first write", |contents| !contents.bytes.is_empty()).await;
     answers.extend((1..9).map(send));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    running.until("the others' arrival", |_| running.node().waiting() == 8).await;
     running.disk.hold(false);
     for answer in answers {
         answer.await.unwrap().unwrap();
