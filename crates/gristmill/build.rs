@@ -104,12 +104,17 @@ fn npm_build(source: &Path, inputs: &[&str], work: &Path) -> Result<PathBuf, Str
     }
     let lock = fs::read(work.join("package-lock.json")).map_err(text)?;
     let installed = work.join("node_modules/.installed");
-    if fs::read(&installed).ok().as_ref() != Some(&lock) {
-        npm(work, &["ci", "--no-audit", "--no-fund"])?;
-        fs::write(&installed, &lock).map_err(text)?;
+    let build = || npm(work, &["run", "build"]).map(|()| dist.clone());
+    if fs::read(&installed).ok().as_ref() == Some(&lock)
+        && let Ok(dist) = build()
+    {
+        return Ok(dist);
     }
-    npm(work, &["run", "build"])?;
-    Ok(dist)
+    // Anew also if the build failed: npm passes over optional packages, such as a bundler's native part, that it
+    // could not fetch.
+    npm(work, &["ci", "--no-audit", "--no-fund"])?;
+    fs::write(&installed, &lock).map_err(text)?;
+    build()
 }
 
 fn npm(dir: &Path, args: &[&str]) -> Result<(), String> {
@@ -118,8 +123,9 @@ fn npm(dir: &Path, args: &[&str]) -> Result<(), String> {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
-            Err(format!("`npm {}` failed: {last}", args.join(" ")))
+            let named = said.lines().find(|line| line.contains("Error") || line.contains("ERR!"));
+            let line = named.or_else(|| said.lines().rfind(|line| !line.trim().is_empty())).unwrap_or("no message");
+            Err(format!("`npm {}` failed: {}", args.join(" "), line.trim()))
         }
         Err(error) => Err(format!("npm cannot be run: {error}")),
     }

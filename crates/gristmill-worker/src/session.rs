@@ -206,6 +206,13 @@ impl Session {
         if self.held.values().filter(|held| held.finished.is_none()).count() >= self.offer.slots as usize {
             return Some(ToPool::Declined { lease: id, reason: "all slots are taken".into() });
         }
+        let limits = &lease.job.limits;
+        if limits.memory_bytes.saturating_add(limits.disk_bytes) > self.offer.memory_bytes {
+            return Some(ToPool::Declined {
+                lease: id,
+                reason: "this worker has less memory than the job may use".into(),
+            });
+        }
         info!(lease = %id, task = %lease.task, app = lease.job.app.short(), "attempt starts");
         let lease = Arc::new(lease);
         let cancel = CancellationToken::new();

@@ -117,7 +117,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
             name: format!("{} {number}", roles::machine_name()),
             slots: config.slots,
             memory_bytes: roles::machine_memory(),
-            sandbox: roles::sandbox_config()?,
+            sandbox: roles::sandbox_config(),
         })
         .await?;
         worker_ids.push(worker.id().to_string());
@@ -157,7 +157,7 @@ fn start_over(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if name == "orders" || name == "demo.lock" {
+        if name == "orders" || name == "lock" {
             continue;
         }
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };

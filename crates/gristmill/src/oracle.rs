@@ -36,6 +36,7 @@ use store::Store;
 
 use crate::deployment::Deployment;
 use crate::pool_client::PoolClient;
+use crate::roles;
 
 alloy::sol! {
     /// A contract that judges results: part of an app's offer.
@@ -80,8 +81,10 @@ struct Books {
 }
 
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
+    // Two oracles on one outbox would both number its transactions.
+    let _folder = roles::try_lock(&config.data_dir)?.with_context(|| {
+        format!("another oracle uses {}\n\nhint: stop it, or choose another --data-dir", config.data_dir.display())
+    })?;
     let database = config.data_dir.join("oracle.sqlite");
     let store = Store::open(&database)?;
     let rpc = Rpc::connect(&config.rpc_url)?;

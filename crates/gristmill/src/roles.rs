@@ -126,9 +126,9 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// The sandbox's launcher is this program itself.
-pub fn sandbox_config() -> Result<sandbox::Config> {
-    let launcher = std::env::current_exe().context("cannot find the path of this program")?;
-    Ok(sandbox::Config { launcher, host_ids: sandbox::HostIds::default() })
+pub fn sandbox_config() -> sandbox::Config {
+    // Not its path: an upgrade may put another program there while this one runs.
+    sandbox::Config { launcher: "/proc/self/exe".into(), host_ids: sandbox::HostIds::default() }
 }
 
 /// Where roles keep their folders: `$GRISTMILL_HOME`, or `gristmill` in the user's data directory.
@@ -163,11 +163,11 @@ pub fn machine_name() -> String {
     if name.is_empty() { "worker".to_owned() } else { name.to_owned() }
 }
 
-/// Only one process may use a demo's folder.
+/// Holds a role's folder for this process; nothing if another has it.
 pub fn try_lock(dir: &Path) -> Result<Option<std::fs::File>> {
     std::fs::create_dir_all(dir)
         .with_context(|| format!("cannot create {}\n\nhint: choose a folder with --data-dir", dir.display()))?;
-    let file = std::fs::File::create(dir.join("demo.lock"))
+    let file = std::fs::File::create(dir.join("lock"))
         .with_context(|| format!("cannot write to {}\n\nhint: choose a folder with --data-dir", dir.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

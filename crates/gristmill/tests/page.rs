@@ -25,7 +25,7 @@ fn a_person_orders_follows_and_finishes_in_the_browser() {
         .arg("test/e2e.mjs")
         .current_dir(web)
         .env("PAGE_URL", page)
-        .env("SCREENSHOTS", dir.path())
+        .env("SHOTS", dir.path())
         .output()
         .expect("node runs");
     assert!(

@@ -22,7 +22,9 @@ pub struct Needs {
 impl Needs {
     pub fn of(spec: &JobSpec, targets: &[Target]) -> Self {
         let targets = targets.iter().map(|target| (target.runtime, target.os.clone(), target.arch.clone())).collect();
-        Self { targets, memory_bytes: spec.limits.memory_bytes }
+        // What a program writes to `/out` and `/tmp` lies in the worker's memory.
+        let memory_bytes = spec.limits.memory_bytes.saturating_add(spec.limits.disk_bytes);
+        Self { targets, memory_bytes }
     }
 
     pub(super) fn met_by(&self, offer: &WorkerOffer) -> bool {

@@ -31,7 +31,7 @@ pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result
         name: args.name.unwrap_or_else(roles::machine_name),
         slots: args.slots.unwrap_or_else(roles::machine_cores),
         memory_bytes: roles::machine_memory(),
-        sandbox: roles::sandbox_config()?,
+        sandbox: roles::sandbox_config(),
     };
     let worker = Worker::open(config).await?;
     print_line(&worker.id().to_string());

@@ -143,8 +143,8 @@ pub(super) struct Ledger {
 const FORGET_DEPTH: u64 = 256;
 
 impl Ledger {
-    pub(super) fn restore(orders: impl IntoIterator<Item = (B256, Order)>) -> Self {
-        Self { orders: orders.into_iter().collect(), ..Self::default() }
+    pub(super) fn restore(orders: impl IntoIterator<Item = (B256, Order)>, chain: ChainView) -> Self {
+        Self { orders: orders.into_iter().collect(), chain, ..Self::default() }
     }
 
     pub(super) fn get(&self, id: &B256) -> Option<&Order> {

@@ -10,9 +10,9 @@ use gristmill_chain::contracts::IMarket;
 use gristmill_chain::follow::{BlockRef, HISTORY_LENGTH};
 use gristmill_chain::send::{Action, Outcome, outbox};
 use gristmill_proto::codec;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::ledger::{Closed, Ledger, Order, Work};
+use super::ledger::{ChainView, Closed, Ledger, Order, Work};
 
 /// An order's details at their limits, encoded.
 const WORK_BYTES_MAX: usize = 64 << 10;
@@ -36,6 +36,7 @@ impl Store {
         let connection = connect(path)?;
         connection.execute_batch(
             "CREATE TABLE IF NOT EXISTS chain (id INTEGER PRIMARY KEY CHECK (id = 1), identity TEXT NOT NULL,
+                 head INTEGER NOT NULL DEFAULT 0, timestamp INTEGER NOT NULL DEFAULT 0,
                  outcomes_seen INTEGER NOT NULL DEFAULT 0) STRICT;
              CREATE TABLE IF NOT EXISTS block (number INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;
              CREATE TABLE IF NOT EXISTS market_order (
@@ -89,7 +90,10 @@ impl Store {
             };
             orders.push((B256::from(row.get::<_, [u8; 32]>(0)?), order));
         }
-        Ok(Ledger::restore(orders))
+        let chain = self.connection.query_row("SELECT head, timestamp FROM chain", [], |row| {
+            Ok(ChainView { head: row.get(0)?, timestamp: row.get(1)? })
+        })?;
+        Ok(Ledger::restore(orders, chain))
     }
 
     /// Commits what the ledger has changed, together with `beside`.
@@ -98,7 +102,8 @@ impl Store {
         ledger: &mut Ledger,
         beside: impl FnOnce(&Transaction<'_>) -> Result<()>,
     ) -> Result<()> {
-        let transaction = self.connection.transaction()?;
+        // The sender writes to the same file: taking the lock at once waits for it, taking it late could fail.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (id, order) in ledger.take_changed() {
             transaction.execute(
                 "INSERT INTO market_order (id, details, requested_in, closed, work) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -115,6 +120,8 @@ impl Store {
         for id in ledger.take_forgotten() {
             transaction.execute("UPDATE market_order SET forgotten = 1 WHERE id = ?1", [id.0])?;
         }
+        let ChainView { head, timestamp } = ledger.chain;
+        transaction.execute("UPDATE chain SET head = ?1, timestamp = ?2", [head, timestamp])?;
         beside(&transaction)?;
         Ok(transaction.commit()?)
     }

@@ -101,6 +101,8 @@ pub struct Grid {
 impl Grid {
     /// Chain, contracts and pool; neither oracle nor workers yet.
     pub fn bare() -> Self {
+        // Only the first call of a process counts; `gristmill` does it when it starts.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a folder for the test");
         let chain = start_chain(dir.path(), "127.0.0.1:0");
         let rpc_url = chain.first_line.clone();

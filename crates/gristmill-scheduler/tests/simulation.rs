@@ -1,0 +1,634 @@
+//! A whole pool in one thread: the real core with a simulated clock, network, disk, submitter and workers that are
+//! honest, slow, lying, forging, silent or dying. Messages are delayed, doubled and lost; the pool crashes between
+//! event and commit. Everything follows from a seed, which a failure names: `GRISTMILL_SEED=7 cargo test` replays it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gristmill_proto::app::{Runtime, Target};
+use gristmill_proto::digest::Digest;
+use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
+use gristmill_proto::job::{DoneWhen, JobSpec, Trust};
+use gristmill_proto::key::WorkerKey;
+use gristmill_proto::message::{HeldLease, Lease, ToWorker, WorkerOffer};
+use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
+use gristmill_proto::receipt::Statement;
+use gristmill_proto::view::{JobState, Verdict};
+use gristmill_scheduler::core::{
+    Change, ConnectionId, Core, Effects, Fault, PoolSecret, StoredJob, Tuning, VerdictError,
+};
+use gristmill_scheduler::store::Store;
+
+const POOL: &str = "simulated";
+const SECRET: PoolSecret = PoolSecret([7; 32]);
+const TUNING: Tuning =
+    Tuning { alive_ms: 1_000, lost_ms: 5_000, reconnect_ms: 2_000, jobs_live_max: 1_000, workers_max: 100 };
+
+#[test]
+fn nothing_is_lost_or_done_twice_whatever_happens() {
+    let given = std::env::var("GRISTMILL_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let seeds = given.map_or(0..150, |seed| seed..seed + 1);
+    for seed in seeds {
+        let run = std::panic::catch_unwind(|| Simulation::new(seed).run());
+        if let Err(panic) = run {
+            eprintln_seed(seed);
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the seed replays the failure")]
+fn eprintln_seed(seed: u64) {
+    eprintln!("failing seed: GRISTMILL_SEED={seed}");
+}
+
+/// What the real store gives back after a restart is what the changes say.
+#[test]
+fn the_store_restores_what_the_changes_say() {
+    for seed in 0..10 {
+        let mut simulation = Simulation::new(seed);
+        simulation.storm(400);
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("pool.sqlite")).unwrap();
+        for group in simulation.disk.chunks(3) {
+            store.commit(group).unwrap();
+        }
+        drop(store);
+        let mut store = Store::open(&dir.path().join("pool.sqlite")).unwrap();
+        let restored = store.begin_run([1; 32]).unwrap();
+        let mut jobs = restored.jobs;
+        jobs.sort_by_key(|job| job.job);
+        let expected = restore(&simulation.disk);
+        assert_eq!(jobs.len(), expected.len(), "seed {seed}");
+        for (found, wanted) in jobs.iter().zip(&expected) {
+            let sorted = |job: &StoredJob| {
+                let mut failures: Vec<_> =
+                    job.failures.iter().map(|(task, worker, fault)| (*task, *worker, *fault == Fault::App)).collect();
+                failures.sort_unstable();
+                let mut results: Vec<_> = job
+                    .results
+                    .iter()
+                    .map(|(task, lease, worker, verdict)| (*task, *lease, *worker, *verdict as u8))
+                    .collect();
+                results.sort_unstable();
+                (job.job, job.spec.clone(), job.needs.clone(), job.at, failures, results, job.work_done)
+            };
+            assert_eq!(sorted(found), sorted(wanted), "seed {seed}");
+        }
+        assert_eq!(store.begin_run([2; 32]).unwrap().run, 2, "each start is counted");
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Character {
+    Honest,
+    /// Takes work and never answers, but says that it lives.
+    Silent,
+    /// Answers with what is not so.
+    Liar,
+    /// Signs with another key.
+    Forger,
+    /// Cannot run anything.
+    Broken,
+    /// The program fails on it every other time.
+    Unlucky,
+}
+
+struct SimulatedWorker {
+    key: WorkerKey,
+    character: Character,
+    connection: Option<ConnectionId>,
+    held: BTreeMap<LeaseId, (Lease, UnixMillis, bool)>,
+}
+
+/// Something under way.
+#[derive(Clone, Debug)]
+enum Delivery {
+    ToWorker(usize, ConnectionId, ToWorker),
+    Finished(usize, ConnectionId, LeaseId, Box<Outcome>, Box<gristmill_proto::key::Signature>),
+    Alive(usize, ConnectionId, Vec<LeaseId>),
+    Progress(usize, ConnectionId, LeaseId, u64),
+    Declined(usize, ConnectionId, LeaseId),
+    Verdict(JobId, LeaseId, bool),
+}
+
+struct Simulation {
+    random: Random,
+    now: UnixMillis,
+    core: Core,
+    run: u64,
+    /// What is durable, and what was acted on but is not yet.
+    disk: Vec<Change>,
+    uncommitted: Vec<Effects>,
+    workers: Vec<SimulatedWorker>,
+    under_way: BTreeMap<(UnixMillis, u64), Delivery>,
+    sent: u64,
+    connections: u64,
+    /// Jobs whose submission was acknowledged.
+    acknowledged: BTreeSet<JobId>,
+    /// Leases whose result a worker was told is on record.
+    recorded: BTreeSet<LeaseId>,
+    leases_seen: BTreeSet<LeaseId>,
+    calm: bool,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let count = 2 + random.below(5);
+        let characters = [Character::Silent, Character::Liar, Character::Forger, Character::Broken, Character::Unlucky];
+        let workers = (0..count)
+            .map(|number| SimulatedWorker {
+                key: WorkerKey::from_bytes(&[u8::try_from(number).unwrap() + 1; 32]).unwrap(),
+                // One honest worker at least, or nothing would ever get done.
+                character: if number == 0 || random.chance(50) {
+                    Character::Honest
+                } else {
+                    characters[random.index(characters.len())]
+                },
+                connection: None,
+                held: BTreeMap::new(),
+            })
+            .collect();
+        Self {
+            random,
+            now: UnixMillis(1_000_000),
+            core: Core::new(POOL.to_owned(), SECRET, TUNING, 1, JobId(1)),
+            run: 1,
+            disk: Vec::new(),
+            uncommitted: Vec::new(),
+            workers,
+            under_way: BTreeMap::new(),
+            sent: 0,
+            connections: 0,
+            acknowledged: BTreeSet::new(),
+            recorded: BTreeSet::new(),
+            leases_seen: BTreeSet::new(),
+            calm: false,
+        }
+    }
+
+    fn run(mut self) {
+        self.storm(600);
+        self.calm = true;
+        let mut steps = 0;
+        while self.core.live_jobs().next().is_some() {
+            self.step();
+            steps += 1;
+            assert!(steps < 200_000, "jobs never end: {:?}", self.core.live_jobs().collect::<Vec<_>>());
+        }
+        self.commit();
+        self.check_history();
+    }
+
+    fn storm(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step();
+        }
+    }
+
+    /// One thing happens.
+    fn step(&mut self) {
+        self.now = self.now.plus(self.random.below(if self.calm { 300 } else { 120 }));
+        match self.random.below(100) {
+            0..3 if !self.calm => self.submit(),
+            3..5 if !self.calm => self.crash_pool(),
+            5..8 if !self.calm => self.drop_connection(),
+            8..10 if !self.calm => self.kill_worker(),
+            10 if !self.calm => self.cancel_something(),
+            11..30 => self.connect_somebody(),
+            30..45 => self.work(),
+            45..55 => self.send_alive(),
+            55..75 => self.commit(),
+            75..80 => self.act(|core, now, effects| core.tick(now, effects)),
+            _ => self.deliver(),
+        }
+        self.core.check_invariants();
+    }
+
+    fn act<R>(&mut self, event: impl FnOnce(&mut Core, UnixMillis, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let result = event(&mut self.core, self.now, &mut effects);
+        self.uncommitted.push(effects);
+        result
+    }
+
+    fn submit(&mut self) {
+        let any = self.random.chance(50);
+        let spec = JobSpec {
+            tasks: 1 + self.random.below(if any { 30 } else { 8 }),
+            done_when: if any { DoneWhen::AnyTask } else { DoneWhen::AllTasks },
+            trust: if self.random.chance(60) { Trust::Submitter } else { Trust::Pool },
+            retries: 20,
+            ..JobSpec::new(Digest::of(b"app"))
+        };
+        let target = Target {
+            runtime: Runtime::Process,
+            os: "linux".into(),
+            arch: "x86_64".into(),
+            entry: "a".into(),
+            files: vec![],
+        };
+        self.act(|core, now, effects| core.submit(spec, &[target], now, effects)).expect("a good job");
+    }
+
+    fn cancel_something(&mut self) {
+        let jobs: Vec<JobId> = self.core.live_jobs().collect();
+        if !jobs.is_empty() {
+            let job = jobs[self.random.index(jobs.len())];
+            self.act(|core, now, effects| core.cancel(job, "not wanted", now, effects));
+        }
+    }
+
+    /// All that gathered becomes durable, and only then is anything said.
+    fn commit(&mut self) {
+        for effects in std::mem::take(&mut self.uncommitted) {
+            for change in &effects.changes {
+                match change {
+                    Change::JobAdded { job, .. } => {
+                        self.acknowledged.insert(*job);
+                    }
+                    Change::ResultAdded { task, lease, outcome, verdict: Verdict::Pending, .. } => {
+                        self.post(Delivery::Verdict(task.job, *lease, is_true(outcome)));
+                    }
+                    _ => {}
+                }
+            }
+            self.disk.extend(effects.changes);
+            for (worker, connection, message) in effects.messages {
+                let number = self.workers.iter().position(|w| w.key.id() == worker).expect("a known worker");
+                if let ToWorker::Lease(lease) = &message {
+                    assert!(self.leases_seen.insert(lease.lease), "{:?} was given twice", lease.lease);
+                }
+                self.post(Delivery::ToWorker(number, connection, message));
+            }
+        }
+    }
+
+    /// What was not committed never happened; connections break.
+    fn crash_pool(&mut self) {
+        self.uncommitted.clear();
+        self.run += 1;
+        let jobs = restore(&self.disk);
+        let next = self.disk.iter().filter_map(|change| match change {
+            Change::JobAdded { job, .. } => Some(job.0 + 1),
+            _ => None,
+        });
+        let next = JobId(next.max().unwrap_or(1));
+        self.core = Core::new(POOL.to_owned(), SECRET, TUNING, self.run, next);
+        let mut pending = Vec::new();
+        for job in jobs {
+            for (index, lease, _, verdict) in &job.results {
+                if *verdict == Verdict::Pending {
+                    pending.push((TaskId { job: job.job, index: *index }, *lease));
+                }
+            }
+            self.core.restore(job);
+        }
+        // The submitter looks at what waits for it.
+        for (task, lease) in pending {
+            let truth = self.disk.iter().any(|change| {
+                matches!(change, Change::ResultAdded { lease: l, outcome, .. } if *l == lease && is_true(outcome))
+            });
+            self.post(Delivery::Verdict(task.job, lease, truth));
+        }
+        for worker in &mut self.workers {
+            worker.connection = None;
+        }
+    }
+
+    fn drop_connection(&mut self) {
+        let number = self.random.index(self.workers.len());
+        let id = self.workers[number].key.id();
+        if let Some(connection) = self.workers[number].connection.take() {
+            self.act(|core, now, _| core.disconnect(id, connection, now));
+        }
+    }
+
+    /// It loses all it holds, and the pool hears of it only by the connection.
+    fn kill_worker(&mut self) {
+        let number = self.random.index(self.workers.len());
+        self.workers[number].held.clear();
+        let id = self.workers[number].key.id();
+        if let Some(connection) = self.workers[number].connection.take()
+            && self.random.chance(70)
+        {
+            self.act(|core, now, _| core.disconnect(id, connection, now));
+        }
+    }
+
+    fn connect_somebody(&mut self) {
+        let number = self.random.index(self.workers.len());
+        if self.workers[number].connection.is_some() {
+            return;
+        }
+        self.connections += 1;
+        let connection = ConnectionId(self.connections);
+        let worker = &mut self.workers[number];
+        worker.connection = Some(connection);
+        let id = worker.key.id();
+        let held: Vec<HeldLease> = worker
+            .held
+            .values()
+            .map(|(lease, _, _)| HeldLease { lease: lease.lease, task: lease.task, seal: lease.seal })
+            .collect();
+        let drop = self
+            .act(|core, now, effects| core.connect(id, connection, offer(), &held, now, effects))
+            .expect("a good worker");
+        let worker = &mut self.workers[number];
+        for lease in drop {
+            worker.held.remove(&lease);
+        }
+        // What had finished before the connection broke is told again.
+        let again: Vec<(Lease, bool)> =
+            worker.held.values().filter(|(_, _, done)| *done).map(|(lease, _, done)| (lease.clone(), *done)).collect();
+        self.act(|core, now, effects| core.greeted(id, now, effects));
+        for (lease, _) in again {
+            self.finish(number, connection, &lease);
+        }
+    }
+
+    /// Attempts that are due end.
+    fn work(&mut self) {
+        let number = self.random.index(self.workers.len());
+        let Some(connection) = self.workers[number].connection else { return };
+        let due: Vec<Lease> = self.workers[number]
+            .held
+            .values()
+            .filter(|(_, at, done)| !done && *at <= self.now)
+            .map(|(lease, _, _)| lease.clone())
+            .collect();
+        for lease in due {
+            if self.workers[number].character == Character::Silent {
+                continue;
+            }
+            if self.random.chance(30) {
+                let done = self.random.below(1000);
+                self.post(Delivery::Progress(number, connection, lease.lease, done));
+            }
+            self.finish(number, connection, &lease);
+        }
+    }
+
+    fn finish(&mut self, number: usize, connection: ConnectionId, lease: &Lease) {
+        let worker = &mut self.workers[number];
+        if let Some(held) = worker.held.get_mut(&lease.lease) {
+            held.2 = true;
+        }
+        let character = worker.character;
+        let mut outcome = outcome_of(lease, worker.key.id());
+        match character {
+            Character::Liar => outcome.answer = Some(b"a lie".to_vec()),
+            Character::Broken => outcome = Outcome::not_run("no such runtime"),
+            Character::Unlucky if lease.lease.0.is_multiple_of(2) => outcome.exit = Exit::Code(1),
+            _ => {}
+        }
+        let statement = Statement::new(POOL, lease.lease, lease.task, &lease.job, &outcome);
+        let forged = WorkerKey::from_bytes(&[99; 32]).unwrap();
+        let key = if character == Character::Forger { &forged } else { &worker.key };
+        let signature = statement.sign(key).signature;
+        self.post(Delivery::Finished(number, connection, lease.lease, Box::new(outcome), Box::new(signature)));
+    }
+
+    fn send_alive(&mut self) {
+        let number = self.random.index(self.workers.len());
+        if let Some(connection) = self.workers[number].connection {
+            let leases = self.workers[number].held.keys().copied().collect();
+            self.post(Delivery::Alive(number, connection, leases));
+        }
+    }
+
+    /// Sends something on its way; in a storm it may be lost or doubled.
+    fn post(&mut self, delivery: Delivery) {
+        let verdict = matches!(delivery, Delivery::Verdict(..));
+        let copies = match self.random.below(100) {
+            0..5 if !self.calm && !verdict => 0,
+            5..10 => 2,
+            _ => 1,
+        };
+        // A connection keeps its order and loses nothing while it stands: what is lost breaks it.
+        if copies == 0
+            && let Delivery::ToWorker(number, connection, _)
+            | Delivery::Finished(number, connection, ..)
+            | Delivery::Alive(number, connection, _)
+            | Delivery::Progress(number, connection, ..)
+            | Delivery::Declined(number, connection, _) = delivery
+        {
+            if self.workers[number].connection == Some(connection) {
+                self.workers[number].connection = None;
+                let id = self.workers[number].key.id();
+                self.act(|core, now, _| core.disconnect(id, connection, now));
+            }
+            return;
+        }
+        for _ in 0..copies {
+            self.sent += 1;
+            let at = self.now.plus(self.random.below(200));
+            self.under_way.insert((at, self.sent), delivery.clone());
+        }
+    }
+
+    fn deliver(&mut self) {
+        let Some(entry) = self.under_way.first_entry() else { return };
+        if entry.key().0 > self.now {
+            self.now = entry.key().0;
+        }
+        match entry.remove() {
+            Delivery::ToWorker(number, connection, message) => self.hear(number, connection, message),
+            Delivery::Finished(number, connection, lease, outcome, signature) => {
+                let id = self.workers[number].key.id();
+                self.act(|core, now, effects| {
+                    core.finished(id, connection, lease, *outcome, *signature, now, effects);
+                });
+            }
+            Delivery::Alive(number, connection, leases) => {
+                let id = self.workers[number].key.id();
+                self.act(|core, now, effects| core.alive(id, connection, &leases, now, effects));
+            }
+            Delivery::Progress(number, connection, lease, done) => {
+                let id = self.workers[number].key.id();
+                self.act(|core, now, effects| core.progress(id, connection, lease, done, now, effects));
+            }
+            Delivery::Declined(number, connection, lease) => {
+                let id = self.workers[number].key.id();
+                self.act(|core, now, effects| core.declined(id, connection, lease, "stopped", now, effects));
+            }
+            Delivery::Verdict(job, lease, truth) => {
+                let judged = self.act(|core, now, effects| core.judge(job, lease, truth, "untrue", now, effects));
+                assert!(
+                    matches!(judged, Ok(()) | Err(VerdictError::NoSuchJob(_) | VerdictError::NotPending(..))),
+                    "{judged:?}"
+                );
+            }
+        }
+    }
+
+    fn hear(&mut self, number: usize, connection: ConnectionId, message: ToWorker) {
+        let finish_in = 50 + self.random.below(3_000);
+        let worker = &mut self.workers[number];
+        if worker.connection != Some(connection) {
+            return;
+        }
+        match message {
+            ToWorker::Lease(lease) => {
+                let at = self.now.plus(finish_in);
+                worker.held.entry(lease.lease).or_insert((*lease, at, false));
+            }
+            ToWorker::Cancel { lease, .. } => {
+                worker.held.remove(&lease);
+                self.post(Delivery::Declined(number, connection, lease));
+            }
+            ToWorker::Recorded { lease, refused } => {
+                let held = worker.held.remove(&lease);
+                let honest = held.is_some_and(|(_, _, done)| done) && refused.is_none();
+                if honest && worker.character == Character::Honest {
+                    self.recorded.insert(lease);
+                }
+            }
+            ToWorker::Refused { .. } => worker.connection = None,
+            ToWorker::Challenge { .. } | ToWorker::Welcome { .. } => {}
+        }
+    }
+
+    /// The whole history, from what is on disk.
+    fn check_history(&self) {
+        let mut ended: BTreeMap<JobId, JobState> = BTreeMap::new();
+        let mut certified: BTreeMap<TaskId, LeaseId> = BTreeMap::new();
+        let mut results: BTreeMap<LeaseId, (TaskId, bool)> = BTreeMap::new();
+        let mut specs: BTreeMap<JobId, Arc<JobSpec>> = BTreeMap::new();
+        for change in &self.disk {
+            match change {
+                Change::JobAdded { job, spec, .. } => {
+                    assert!(specs.insert(*job, spec.clone()).is_none(), "{job:?} was added twice");
+                }
+                Change::ResultAdded { task, lease, outcome, verdict, receipt, worker, .. } => {
+                    assert_eq!(receipt.signer(), Some(*worker), "{lease:?} is not signed by its worker");
+                    assert!(results.insert(*lease, (*task, is_true(outcome))).is_none(), "{lease:?} has two results");
+                    if *verdict == Verdict::Certified {
+                        assert!(certified.insert(*task, *lease).is_none(), "{task:?} was certified twice");
+                    }
+                }
+                Change::VerdictGiven { task, lease, certified: true, .. } => {
+                    assert!(results[lease].1, "a lie was certified");
+                    assert!(certified.insert(*task, *lease).is_none(), "{task:?} was certified twice");
+                }
+                Change::VerdictGiven { .. } | Change::AttemptFailed { .. } => {}
+                Change::JobEnded { job, state, .. } => {
+                    assert!(ended.insert(*job, *state).is_none(), "{job:?} ended twice");
+                }
+            }
+        }
+        for job in &self.acknowledged {
+            let spec = &specs[job];
+            let state = ended.get(job).unwrap_or_else(|| panic!("{job:?} was acknowledged and lost"));
+            let tasks = certified.keys().filter(|task| task.job == *job).count() as u64;
+            match (state, spec.done_when) {
+                (JobState::Done, DoneWhen::AllTasks) => assert_eq!(tasks, spec.tasks, "{job:?} is not complete"),
+                (JobState::Done, DoneWhen::AnyTask) => assert!(tasks >= 1, "{job:?} has no result"),
+                _ => {}
+            }
+        }
+        for lease in &self.recorded {
+            let failed = self.disk.iter().any(|c| matches!(c, Change::AttemptFailed { lease: l, .. } if l == lease));
+            assert!(results.contains_key(lease) || failed, "{lease:?} was acknowledged and lost");
+        }
+    }
+}
+
+/// The live jobs that a sequence of changes leaves.
+fn restore(changes: &[Change]) -> Vec<StoredJob> {
+    let mut jobs: BTreeMap<JobId, StoredJob> = BTreeMap::new();
+    for change in changes {
+        match change {
+            Change::JobAdded { job, spec, needs, at } => {
+                let stored = StoredJob {
+                    job: *job,
+                    spec: spec.clone(),
+                    needs: needs.clone(),
+                    at: *at,
+                    results: vec![],
+                    failures: vec![],
+                    work_done: 0,
+                };
+                jobs.insert(*job, stored);
+            }
+            Change::ResultAdded { task, lease, worker, outcome, verdict, .. } => {
+                if let Some(job) = jobs.get_mut(&task.job) {
+                    job.results.push((task.index, *lease, *worker, *verdict));
+                    job.work_done += outcome.usage.work_done;
+                }
+            }
+            Change::VerdictGiven { task, lease, certified, .. } => {
+                let results = jobs.get_mut(&task.job).map(|job| &mut job.results);
+                for result in results.into_iter().flatten().filter(|result| result.1 == *lease) {
+                    result.3 = if *certified { Verdict::Certified } else { Verdict::Rejected };
+                }
+            }
+            Change::AttemptFailed { task, worker, fault, work_done, .. } => {
+                if let Some(job) = jobs.get_mut(&task.job) {
+                    job.failures.push((task.index, *worker, *fault));
+                    job.work_done += work_done;
+                }
+            }
+            Change::JobEnded { job, .. } => {
+                jobs.remove(job);
+            }
+        }
+    }
+    jobs.into_values().collect()
+}
+
+fn offer() -> WorkerOffer {
+    WorkerOffer {
+        name: "w".into(),
+        version: "0".into(),
+        os: "linux".into(),
+        arch: "x86_64".into(),
+        runtimes: vec![Runtime::Process],
+        slots: 2,
+        memory_bytes: 8 << 30,
+    }
+}
+
+/// What an honest worker gets: in a search, one task in five has the answer, and the last one always.
+fn outcome_of(lease: &Lease, worker: WorkerId) -> Outcome {
+    let search = lease.job.done_when == DoneWhen::AnyTask;
+    let hit = !search || lease.task.index % 5 == 4 || lease.task.index + 1 == lease.job.tasks;
+    Outcome {
+        exit: Exit::Code(0),
+        answer: hit.then(|| format!("true, says {worker}").into_bytes()),
+        files: vec![],
+        stdout: Log::default(),
+        stderr: Log::default(),
+        usage: Usage { work_done: 10, ..Usage::default() },
+    }
+}
+
+fn is_true(outcome: &Outcome) -> bool {
+    outcome.answer.as_ref().is_none_or(|answer| answer.starts_with(b"true"))
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).expect("below a length")
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
