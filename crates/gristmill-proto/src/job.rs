@@ -35,6 +35,9 @@ pub struct JobSpec {
     /// The job is a bag of this many tasks.
     #[serde(default = "one")]
     pub tasks: u64,
+    /// Work units in each task, as the app counts them, if that is known. A search in vain that claims fewer is refused.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub task_work: u64,
     #[serde(default)]
     pub done_when: DoneWhen,
     #[serde(default)]
@@ -51,6 +54,11 @@ pub struct JobSpec {
 
 fn one() -> u64 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn default_retries() -> u32 {
@@ -149,6 +157,7 @@ impl JobSpec {
             env: BTreeMap::new(),
             inputs: Vec::new(),
             tasks: 1,
+            task_work: 0,
             done_when: DoneWhen::default(),
             trust: Trust::default(),
             limits: Limits::default(),

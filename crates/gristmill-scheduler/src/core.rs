@@ -44,13 +44,22 @@ pub struct Tuning {
     pub lost_ms: u64,
     /// A worker whose connection broke may come back within this time and keep its leases.
     pub reconnect_ms: u64,
+    /// A lease lasts as long as its job lets an attempt run, and this much longer for fetching and sending.
+    pub transfer_ms: u64,
     pub jobs_live_max: usize,
     pub workers_max: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { alive_ms: 30_000, lost_ms: 90_000, reconnect_ms: 15_000, jobs_live_max: 1_000_000, workers_max: 100_000 }
+        Self {
+            alive_ms: 30_000,
+            lost_ms: 90_000,
+            reconnect_ms: 15_000,
+            transfer_ms: 600_000,
+            jobs_live_max: 1_000_000,
+            workers_max: 100_000,
+        }
     }
 }
 
@@ -123,6 +132,8 @@ pub enum Fault {
     App,
     /// The worker lied or could not run it. The worker gets no more of this job.
     Worker,
+    /// The worker kept the lease longer than any attempt may last. Other workers are tried first.
+    Late,
 }
 
 /// A live job as the store knows it.
@@ -185,6 +196,8 @@ struct GivenLease {
     task: TaskId,
     worker: WorkerId,
     given_at: UnixMillis,
+    /// No honest attempt lasts longer.
+    due: UnixMillis,
     /// The app's own work units, as last reported.
     work_done: u64,
 }
@@ -206,6 +219,8 @@ pub struct Core {
     /// When each worker that is connected or holds leases counts as lost.
     lost_at: BTreeSet<(UnixMillis, WorkerId)>,
     leases: HashMap<LeaseId, GivenLease>,
+    /// The same leases by their `due`.
+    due: BTreeSet<(UnixMillis, LeaseId)>,
 }
 
 /// Leases one run of the pool can give. A lease id is the run's number and a count within it, so that ids are never
@@ -228,6 +243,7 @@ impl Core {
             idle: BTreeSet::new(),
             lost_at: BTreeSet::new(),
             leases: HashMap::new(),
+            due: BTreeSet::new(),
         }
     }
 
@@ -366,12 +382,11 @@ impl Core {
         }
         let worker = self.workers.get_mut(&id).expect("connected: inserted by the caller");
         let Some(job) = self.jobs.get_mut(&held.task.job) else { return false };
-        if worker.leases.len() >= worker.offer.slots as usize || !job.take(held.task.index) {
+        let room = worker.leases.len() < worker.offer.slots as usize;
+        if !room || job.excluded.contains(&id) || !job.take(held.task.index) {
             return false;
         }
-        job.start(held.task.index, held.lease);
-        worker.leases.insert(held.lease);
-        self.leases.insert(held.lease, GivenLease { task: held.task, worker: id, given_at: now, work_done: 0 });
+        self.put_in_force(id, held.task, held.lease, now);
         self.refresh(held.task.job);
         true
     }
@@ -456,6 +471,7 @@ impl Core {
         match self.leases.get(&lease) {
             Some(given) if given.worker == id => {
                 let (task, work_done) = (given.task, given.work_done);
+                self.free_slot(id, lease);
                 self.fail_attempt(task, lease, id, Fault::Worker, reason, work_done, now, out);
             }
             Some(_) => {}
@@ -479,15 +495,13 @@ impl Core {
         if !self.renew(id, connection, now) {
             return;
         }
+        self.free_slot(id, lease);
         let refused = match self.leases.get(&lease) {
             Some(given) if given.worker == id => {
                 let task = given.task;
                 self.record(task, lease, id, outcome, signature, now, out).err()
             }
-            _ => {
-                self.free_slot(id, lease);
-                Some("this lease is no longer wanted".to_owned())
-            }
+            _ => Some("this lease is no longer wanted".to_owned()),
         };
         out.messages.push((id, connection, ToWorker::Recorded { lease, refused }));
         self.place_worker(id, now, out);
@@ -505,12 +519,17 @@ impl Core {
         out: &mut Effects,
     ) -> Result<(), String> {
         let work_done = self.leases[&lease].work_done.max(outcome.usage.work_done);
-        let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
+        let job = &self.jobs[&task.job];
         let statement = Statement::new(&self.pool, lease, task, &job.spec, &outcome);
         let receipt = Receipt { statement, signature };
+        let answered = outcome.answer.is_some();
+        let vain = outcome.succeeded() && job.spec.done_when == DoneWhen::AnyTask && !answered;
         let invalid = match outcome.check() {
             Err(error) => Some(error.to_string()),
             Ok(()) if receipt.signer() != Some(id) => Some("the receipt is not signed by this worker".to_owned()),
+            Ok(()) if vain && work_done < job.spec.task_work => {
+                Some(format!("the task has {} work units, and only {work_done} were done", job.spec.task_work))
+            }
             Ok(()) => None,
         };
         if let Some(reason) = invalid {
@@ -522,8 +541,7 @@ impl Core {
             self.fail_attempt(task, lease, id, fault, &outcome.exit.to_string(), work_done, now, out);
             return Ok(());
         }
-        let answered = outcome.answer.is_some();
-        let vain = job.spec.done_when == DoneWhen::AnyTask && !answered;
+        let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         let judged = job.spec.trust == Trust::Submitter && !vain;
         let verdict = if judged { Verdict::Pending } else { Verdict::Certified };
         job.worked(work_done - self.leases[&lease].work_done, now);
@@ -536,12 +554,12 @@ impl Core {
         } else {
             job.certify(task.index, !vain)
         };
-        self.free_slot(id, lease);
-        self.leases.remove(&lease);
+        self.end_lease(lease);
         self.after_step(task.job, step, now, out);
         Ok(())
     }
 
+    /// The caller says what becomes of the worker's slot.
     #[expect(clippy::too_many_arguments, reason = "the fields of one change")]
     fn fail_attempt(
         &mut self,
@@ -565,8 +583,7 @@ impl Core {
             at: now,
         });
         out.touched.insert(task.job);
-        self.leases.remove(&lease);
-        self.free_slot(id, lease);
+        self.end_lease(lease);
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         job.last_failure = Some(reason);
         let step = job.fail(task.index, id, fault);
@@ -575,7 +592,7 @@ impl Core {
 
     /// Takes the lease back without blame: the worker is gone or has forgotten it.
     fn release(&mut self, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
-        let Some(given) = self.leases.remove(&lease) else { return };
+        let Some(given) = self.end_lease(lease) else { return };
         self.free_slot(given.worker, lease);
         if let Some(job) = self.jobs.get_mut(&given.task.job) {
             job.give_back(given.task.index);
@@ -585,7 +602,7 @@ impl Core {
         }
     }
 
-    /// Time has passed: workers that stayed silent too long are lost.
+    /// Time has passed: workers that stayed silent too long are lost, and so are leases that outlast any honest attempt.
     pub fn tick(&mut self, now: UnixMillis, out: &mut Effects) {
         while let Some(&(at, id)) = self.lost_at.first().filter(|(at, _)| *at <= now) {
             self.lost_at.remove(&(at, id));
@@ -599,11 +616,18 @@ impl Core {
                 self.release(lease, now, out);
             }
         }
+        while let Some(&(_, lease)) = self.due.first().filter(|(at, _)| *at <= now) {
+            let GivenLease { task, worker, work_done, .. } = self.leases[&lease];
+            let reason = "the attempt took longer than the job allows".to_owned();
+            self.cancel_attempt(worker, lease, reason.clone(), out);
+            self.fail_attempt(task, lease, worker, Fault::Late, &reason, work_done, now, out);
+        }
     }
 
     /// When [`Core::tick`] has something to do next.
     pub fn next_tick(&self) -> Option<UnixMillis> {
-        self.lost_at.first().map(|(at, _)| *at)
+        let (lost, due) = (self.lost_at.first().map(|(at, _)| *at), self.due.first().map(|(at, _)| *at));
+        lost.into_iter().chain(due).min()
     }
 
     pub fn job_status(&self, id: JobId, now: UnixMillis) -> Option<JobStatus> {
@@ -674,16 +698,34 @@ impl Core {
         }
         let why = reason.clone().unwrap_or_else(|| "the job is done".to_owned());
         for lease in job.leases() {
-            let given = self.leases.remove(&lease).expect("a running task has a lease in force");
-            // The slot stays taken until the worker says that the attempt is gone.
-            if let Some(connection) = self.workers.get(&given.worker).and_then(|worker| worker.connection) {
-                out.messages.push((given.worker, connection, ToWorker::Cancel { lease, reason: why.clone() }));
-            } else {
-                self.free_slot(given.worker, lease);
-            }
+            let given = self.end_lease(lease).expect("a running task has a lease in force");
+            self.cancel_attempt(given.worker, lease, why.clone(), out);
         }
         out.changes.push(Change::JobEnded { job: id, state, reason, at: now });
         out.touched.insert(id);
+    }
+
+    /// Tells the worker to stop. The slot stays taken until it says that the attempt is gone.
+    fn cancel_attempt(&mut self, id: WorkerId, lease: LeaseId, reason: String, out: &mut Effects) {
+        match self.workers.get(&id).and_then(|worker| worker.connection) {
+            Some(connection) => out.messages.push((id, connection, ToWorker::Cancel { lease, reason })),
+            None => self.free_slot(id, lease),
+        }
+    }
+
+    fn put_in_force(&mut self, id: WorkerId, task: TaskId, lease: LeaseId, now: UnixMillis) {
+        let job = self.jobs.get_mut(&task.job).expect("a lease is given for a live job");
+        job.start(task.index, lease);
+        let due = now.plus(job.spec.limits.wall_ms).plus(self.tuning.transfer_ms);
+        self.workers.get_mut(&id).expect("a lease is given to a known worker").leases.insert(lease);
+        self.leases.insert(lease, GivenLease { task, worker: id, given_at: now, due, work_done: 0 });
+        self.due.insert((due, lease));
+    }
+
+    fn end_lease(&mut self, lease: LeaseId) -> Option<GivenLease> {
+        let given = self.leases.remove(&lease)?;
+        self.due.remove(&(given.due, lease));
+        Some(given)
     }
 
     fn free_slot(&mut self, id: WorkerId, lease: LeaseId) {
@@ -722,7 +764,9 @@ impl Core {
             assert!(worker.leases.contains(lease), "{lease:?} is missing at {:?}", given.worker);
             let job = self.jobs.get(&given.task.job).expect("a lease in force has a live job");
             assert_eq!(job.lease_of(given.task.index), Some(*lease), "{:?}", given.task);
+            assert!(self.due.contains(&(given.due, *lease)), "{lease:?} is watched");
         }
+        assert_eq!(self.due.len(), self.leases.len());
         for (id, job) in &self.jobs {
             job.check_invariants();
             for lease in job.leases() {
@@ -747,14 +791,11 @@ impl Core {
         self.next_lease = LeaseId(lease.0 + 1);
         let job = self.jobs.get_mut(&job_id).expect("the caller found the job ready");
         let index = job.next_waiting().expect("a ready job has a waiting task");
-        job.start(index, lease);
         let task = TaskId { job: job_id, index };
         let seal = self.secret.seal(lease, task, id);
-        let worker = self.workers.get_mut(&id).expect("the caller found the worker idle");
-        let connection = worker.connection.expect("an idle worker is connected");
-        worker.leases.insert(lease);
-        self.leases.insert(lease, GivenLease { task, worker: id, given_at: now, work_done: 0 });
         let message = Lease { lease, task, seal, job: job.spec.clone() };
+        self.put_in_force(id, task, lease, now);
+        let connection = self.workers[&id].connection.expect("an idle worker is connected");
         out.messages.push((id, connection, ToWorker::Lease(Box::new(message))));
         out.touched.insert(job_id);
         self.refresh(job_id);

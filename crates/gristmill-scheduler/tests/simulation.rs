@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gristmill_proto::app::{Runtime, Target};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
-use gristmill_proto::job::{DoneWhen, JobSpec, Trust};
+use gristmill_proto::job::{DoneWhen, JobSpec, Limits, Trust};
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::{HeldLease, Lease, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
@@ -21,20 +21,32 @@ use gristmill_scheduler::store::Store;
 
 const POOL: &str = "simulated";
 const SECRET: PoolSecret = PoolSecret([7; 32]);
-const TUNING: Tuning =
-    Tuning { alive_ms: 1_000, lost_ms: 5_000, reconnect_ms: 2_000, jobs_live_max: 1_000, workers_max: 100 };
+const TUNING: Tuning = Tuning {
+    alive_ms: 1_000,
+    lost_ms: 5_000,
+    reconnect_ms: 2_000,
+    transfer_ms: 8_000,
+    jobs_live_max: 1_000,
+    workers_max: 100,
+};
+const WALL_MS: u64 = 4_000;
+const TASK_WORK: u64 = 10;
 
 #[test]
 fn nothing_is_lost_or_done_twice_whatever_happens() {
     let given = std::env::var("GRISTMILL_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
     let seeds = given.map_or(0..150, |seed| seed..seed + 1);
+    let (mut done, mut failed) = (0, 0);
     for seed in seeds {
         let run = std::panic::catch_unwind(|| Simulation::new(seed).run());
-        if let Err(panic) = run {
+        let states = run.unwrap_or_else(|panic| {
             eprintln_seed(seed);
-            std::panic::resume_unwind(panic);
-        }
+            std::panic::resume_unwind(panic)
+        });
+        done += states.iter().filter(|state| **state == JobState::Done).count();
+        failed += states.iter().filter(|state| **state == JobState::Failed).count();
     }
+    assert!(done > 10 * failed, "{done} jobs were done and {failed} failed");
 }
 
 #[expect(clippy::print_stderr, reason = "the seed replays the failure")]
@@ -63,7 +75,7 @@ fn the_store_restores_what_the_changes_say() {
         for (found, wanted) in jobs.iter().zip(&expected) {
             let sorted = |job: &StoredJob| {
                 let mut failures: Vec<_> =
-                    job.failures.iter().map(|(task, worker, fault)| (*task, *worker, *fault == Fault::App)).collect();
+                    job.failures.iter().map(|(task, worker, fault)| (*task, *worker, *fault as u8)).collect();
                 failures.sort_unstable();
                 let mut results: Vec<_> = job
                     .results
@@ -84,6 +96,8 @@ enum Character {
     Honest,
     /// Takes work and never answers, but says that it lives.
     Silent,
+    /// Says that it has searched in vain, at once.
+    Idler,
     /// Answers with what is not so.
     Liar,
     /// Signs with another key.
@@ -129,6 +143,8 @@ struct Simulation {
     /// Leases whose result a worker was told is on record.
     recorded: BTreeSet<LeaseId>,
     leases_seen: BTreeSet<LeaseId>,
+    /// Who must get no more of a job.
+    excluded: BTreeSet<(JobId, WorkerId)>,
     calm: bool,
 }
 
@@ -136,7 +152,14 @@ impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let count = 2 + random.below(5);
-        let characters = [Character::Silent, Character::Liar, Character::Forger, Character::Broken, Character::Unlucky];
+        let characters = [
+            Character::Silent,
+            Character::Idler,
+            Character::Liar,
+            Character::Forger,
+            Character::Broken,
+            Character::Unlucky,
+        ];
         let workers = (0..count)
             .map(|number| SimulatedWorker {
                 key: WorkerKey::from_bytes(&[u8::try_from(number).unwrap() + 1; 32]).unwrap(),
@@ -164,11 +187,13 @@ impl Simulation {
             acknowledged: BTreeSet::new(),
             recorded: BTreeSet::new(),
             leases_seen: BTreeSet::new(),
+            excluded: BTreeSet::new(),
             calm: false,
         }
     }
 
-    fn run(mut self) {
+    /// How its jobs ended.
+    fn run(mut self) -> Vec<JobState> {
         self.storm(600);
         self.calm = true;
         let mut steps = 0;
@@ -178,7 +203,7 @@ impl Simulation {
             assert!(steps < 200_000, "jobs never end: {:?}", self.core.live_jobs().collect::<Vec<_>>());
         }
         self.commit();
-        self.check_history();
+        self.check_history()
     }
 
     fn storm(&mut self, steps: usize) {
@@ -203,6 +228,9 @@ impl Simulation {
             75..80 => self.act(|core, now, effects| core.tick(now, effects)),
             _ => self.deliver(),
         }
+        while self.calm && self.under_way.first_key_value().is_some_and(|((at, _), _)| *at <= self.now) {
+            self.deliver();
+        }
         self.core.check_invariants();
     }
 
@@ -218,6 +246,8 @@ impl Simulation {
         let spec = JobSpec {
             tasks: 1 + self.random.below(if any { 30 } else { 8 }),
             done_when: if any { DoneWhen::AnyTask } else { DoneWhen::AllTasks },
+            task_work: if any { TASK_WORK } else { 0 },
+            limits: Limits { wall_ms: WALL_MS, ..Limits::default() },
             trust: if self.random.chance(60) { Trust::Submitter } else { Trust::Pool },
             retries: 20,
             ..JobSpec::new(Digest::of(b"app"))
@@ -249,7 +279,11 @@ impl Simulation {
                         self.acknowledged.insert(*job);
                     }
                     Change::ResultAdded { task, lease, outcome, verdict: Verdict::Pending, .. } => {
-                        self.post(Delivery::Verdict(task.job, *lease, is_true(outcome)));
+                        self.post(&Delivery::Verdict(task.job, *lease, is_true(outcome)));
+                    }
+                    Change::AttemptFailed { task, worker, fault: Fault::Worker, .. }
+                    | Change::VerdictGiven { task, worker, certified: false, .. } => {
+                        self.excluded.insert((task.job, *worker));
                     }
                     _ => {}
                 }
@@ -258,9 +292,14 @@ impl Simulation {
             for (worker, connection, message) in effects.messages {
                 let number = self.workers.iter().position(|w| w.key.id() == worker).expect("a known worker");
                 if let ToWorker::Lease(lease) = &message {
+                    assert!(
+                        !self.excluded.contains(&(lease.task.job, worker)),
+                        "{worker:?} gets more of {:?}",
+                        lease.task
+                    );
                     assert!(self.leases_seen.insert(lease.lease), "{:?} was given twice", lease.lease);
                 }
-                self.post(Delivery::ToWorker(number, connection, message));
+                self.post(&Delivery::ToWorker(number, connection, message));
             }
         }
     }
@@ -290,7 +329,7 @@ impl Simulation {
             let truth = self.disk.iter().any(|change| {
                 matches!(change, Change::ResultAdded { lease: l, outcome, .. } if *l == lease && is_true(outcome))
             });
-            self.post(Delivery::Verdict(task.job, lease, truth));
+            self.post(&Delivery::Verdict(task.job, lease, truth));
         }
         for worker in &mut self.workers {
             worker.connection = None;
@@ -364,7 +403,7 @@ impl Simulation {
             }
             if self.random.chance(30) {
                 let done = self.random.below(1000);
-                self.post(Delivery::Progress(number, connection, lease.lease, done));
+                self.post(&Delivery::Progress(number, connection, lease.lease, done));
             }
             self.finish(number, connection, &lease);
         }
@@ -379,6 +418,9 @@ impl Simulation {
         let mut outcome = outcome_of(lease, worker.key.id());
         match character {
             Character::Liar => outcome.answer = Some(b"a lie".to_vec()),
+            Character::Idler if lease.job.done_when == DoneWhen::AnyTask => {
+                (outcome.answer, outcome.usage.work_done) = (None, 1);
+            }
             Character::Broken => outcome = Outcome::not_run("no such runtime"),
             Character::Unlucky if lease.lease.0.is_multiple_of(2) => outcome.exit = Exit::Code(1),
             _ => {}
@@ -387,19 +429,24 @@ impl Simulation {
         let forged = WorkerKey::from_bytes(&[99; 32]).unwrap();
         let key = if character == Character::Forger { &forged } else { &worker.key };
         let signature = statement.sign(key).signature;
-        self.post(Delivery::Finished(number, connection, lease.lease, Box::new(outcome), Box::new(signature)));
+        self.post(&Delivery::Finished(number, connection, lease.lease, Box::new(outcome), Box::new(signature)));
     }
 
+    /// In a storm somebody beats, else everybody does.
     fn send_alive(&mut self) {
-        let number = self.random.index(self.workers.len());
-        if let Some(connection) = self.workers[number].connection {
-            let leases = self.workers[number].held.keys().copied().collect();
-            self.post(Delivery::Alive(number, connection, leases));
+        let somebody = self.random.index(self.workers.len());
+        for number in 0..self.workers.len() {
+            if let Some(connection) = self.workers[number].connection
+                && (self.calm || number == somebody)
+            {
+                let leases = self.workers[number].held.keys().copied().collect();
+                self.post(&Delivery::Alive(number, connection, leases));
+            }
         }
     }
 
     /// Sends something on its way; in a storm it may be lost or doubled.
-    fn post(&mut self, delivery: Delivery) {
+    fn post(&mut self, delivery: &Delivery) {
         let verdict = matches!(delivery, Delivery::Verdict(..));
         let copies = match self.random.below(100) {
             0..5 if !self.calm && !verdict => 0,
@@ -414,10 +461,10 @@ impl Simulation {
             | Delivery::Progress(number, connection, ..)
             | Delivery::Declined(number, connection, _) = delivery
         {
-            if self.workers[number].connection == Some(connection) {
-                self.workers[number].connection = None;
-                let id = self.workers[number].key.id();
-                self.act(|core, now, _| core.disconnect(id, connection, now));
+            if self.workers[*number].connection == Some(*connection) {
+                self.workers[*number].connection = None;
+                let id = self.workers[*number].key.id();
+                self.act(|core, now, _| core.disconnect(id, *connection, now));
             }
             return;
         }
@@ -476,7 +523,7 @@ impl Simulation {
             }
             ToWorker::Cancel { lease, .. } => {
                 worker.held.remove(&lease);
-                self.post(Delivery::Declined(number, connection, lease));
+                self.post(&Delivery::Declined(number, connection, lease));
             }
             ToWorker::Recorded { lease, refused } => {
                 let held = worker.held.remove(&lease);
@@ -491,7 +538,7 @@ impl Simulation {
     }
 
     /// The whole history, from what is on disk.
-    fn check_history(&self) {
+    fn check_history(&self) -> Vec<JobState> {
         let mut ended: BTreeMap<JobId, JobState> = BTreeMap::new();
         let mut certified: BTreeMap<TaskId, LeaseId> = BTreeMap::new();
         let mut results: BTreeMap<LeaseId, (TaskId, bool)> = BTreeMap::new();
@@ -532,6 +579,7 @@ impl Simulation {
             let failed = self.disk.iter().any(|c| matches!(c, Change::AttemptFailed { lease: l, .. } if l == lease));
             assert!(results.contains_key(lease) || failed, "{lease:?} was acknowledged and lost");
         }
+        ended.into_values().collect()
     }
 }
 
@@ -600,7 +648,7 @@ fn outcome_of(lease: &Lease, worker: WorkerId) -> Outcome {
         files: vec![],
         stdout: Log::default(),
         stderr: Log::default(),
-        usage: Usage { work_done: 10, ..Usage::default() },
+        usage: Usage { work_done: TASK_WORK, ..Usage::default() },
     }
 }
 

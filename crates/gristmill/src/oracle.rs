@@ -278,6 +278,7 @@ impl Oracle {
             external_id: Some(format!("{id:#x}")),
             args: plan.args.iter().map(fill).collect(),
             tasks: plan.tasks(details.units),
+            task_work: plan.task_work,
             done_when: DoneWhen::AnyTask,
             trust: Trust::Submitter,
             limits: plan.limits.clone(),

@@ -42,7 +42,7 @@ pub(super) struct Job {
     pub(super) needs: Needs,
     /// Workers that lied about this job or could not run it.
     pub(super) excluded: HashSet<WorkerId>,
-    /// Workers that saw the program fail; others are tried first.
+    /// Workers that saw the program fail or took too long; others are tried first.
     pub(super) avoided: HashSet<WorkerId>,
     pub(super) last_failure: Option<String>,
     /// Our entry in the core's list of ready jobs.
@@ -210,6 +210,10 @@ impl Job {
             }
             Fault::Worker => {
                 self.excluded.insert(worker);
+                self.worker_faults += 1;
+            }
+            Fault::Late => {
+                self.avoided.insert(worker);
                 self.worker_faults += 1;
             }
         }

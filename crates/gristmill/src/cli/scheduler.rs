@@ -39,6 +39,9 @@ pub(super) struct SchedulerArgs {
     /// A worker whose connection broke keeps its leases for so long, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Tuning::default().reconnect_ms)]
     reconnect_ms: u64,
+    /// How much longer than its job allows an attempt may take, for fetching and sending, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Tuning::default().transfer_ms)]
+    transfer_ms: u64,
 }
 
 pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Result<()> {
@@ -47,8 +50,13 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         let facts = ChainFacts::of(&Deployment::read(file)?);
         about.insert("chain".to_owned(), serde_json::to_value(facts)?);
     }
-    let tuning =
-        Tuning { alive_ms: args.alive_ms, lost_ms: args.lost_ms, reconnect_ms: args.reconnect_ms, ..Tuning::default() };
+    let tuning = Tuning {
+        alive_ms: args.alive_ms,
+        lost_ms: args.lost_ms,
+        reconnect_ms: args.reconnect_ms,
+        transfer_ms: args.transfer_ms,
+        ..Tuning::default()
+    };
     let data_dir = roles::folder(args.data_dir, "scheduler")?;
     let config = Config { listen: args.listen, data_dir, name: args.name, tuning, about };
     let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen)).await?;
