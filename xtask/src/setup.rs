@@ -11,7 +11,8 @@ pub(crate) fn all() -> Result<()> {
     for dir in ["contracts", "web"] {
         npm_packages(dir)?;
     }
-    chromium()
+    chromium()?;
+    strace()
 }
 
 /// Installed anew only when the lock file has changed.
@@ -40,6 +41,19 @@ fn chromium() -> Result<()> {
     apt(&["update", "-qq"])?;
     apt(&["install", "-y", "-qq", "--no-install-recommends", "chromium"])
         .context("the browser tests need Chromium; install it, or name it in the variable CHROMIUM")
+}
+
+/// Kills roles at chosen system calls.
+fn strace() -> Result<()> {
+    if in_path("strace") {
+        return Ok(());
+    }
+    if !in_path("apt-get") {
+        bail!("the crash tests need strace\n\nhint: install it");
+    }
+    say("installing strace with apt-get");
+    apt(&["update", "-qq"])?;
+    apt(&["install", "-y", "-qq", "--no-install-recommends", "strace"]).context("the crash tests need strace")
 }
 
 fn apt(args: &[&str]) -> Result<()> {

@@ -327,6 +327,9 @@ impl Core {
         out.changes.push(Change::VerdictGiven { task, lease, worker, certified, reason, at: now });
         out.touched.insert(id);
         let step = if certified { job.certify(index, true) } else { job.fail(index, worker, Fault::Worker) };
+        if !certified {
+            self.withdraw(id, worker, out);
+        }
         self.after_step(id, step, now, out);
         Ok(())
     }
@@ -359,7 +362,7 @@ impl Core {
         let gone: Vec<LeaseId> =
             self.workers[&id].leases.iter().copied().filter(|lease| !kept.contains(lease)).collect();
         for lease in gone {
-            self.release(lease, now, out);
+            self.release(id, lease, now, out);
         }
         let drop = held.iter().filter(|held| !self.take_back(id, held, now)).map(|held| held.lease).collect();
         self.refresh_worker(id);
@@ -383,7 +386,7 @@ impl Core {
         let worker = self.workers.get_mut(&id).expect("connected: inserted by the caller");
         let Some(job) = self.jobs.get_mut(&held.task.job) else { return false };
         let room = worker.leases.len() < worker.offer.slots as usize;
-        if !room || job.excluded.contains(&id) || !job.take(held.task.index) {
+        if !room || job.blames(id) || !job.take(held.task.index) {
             return false;
         }
         self.put_in_force(id, held.task, held.lease, now);
@@ -428,7 +431,7 @@ impl Core {
         let forgotten: Vec<LeaseId> =
             worker.leases.iter().filter(|lease| !listed.contains(lease) && settled(lease)).copied().collect();
         for lease in forgotten {
-            self.release(lease, now, out);
+            self.release(id, lease, now, out);
         }
         self.place_worker(id, now, out);
     }
@@ -496,6 +499,8 @@ impl Core {
             return;
         }
         self.free_slot(id, lease);
+        // The worker shall hear that this one is over before it hears of the next.
+        let place = out.messages.len();
         let refused = match self.leases.get(&lease) {
             Some(given) if given.worker == id => {
                 let task = given.task;
@@ -503,7 +508,7 @@ impl Core {
             }
             _ => Some("this lease is no longer wanted".to_owned()),
         };
-        out.messages.push((id, connection, ToWorker::Recorded { lease, refused }));
+        out.messages.insert(place, (id, connection, ToWorker::Recorded { lease, refused }));
         self.place_worker(id, now, out);
     }
 
@@ -527,8 +532,9 @@ impl Core {
         let invalid = match outcome.check() {
             Err(error) => Some(error.to_string()),
             Ok(()) if receipt.signer() != Some(id) => Some("the receipt is not signed by this worker".to_owned()),
-            Ok(()) if vain && work_done < job.spec.task_work => {
-                Some(format!("the task has {} work units, and only {work_done} were done", job.spec.task_work))
+            Ok(()) if vain && outcome.usage.work_done < job.spec.task_work => {
+                let (claimed, whole) = (outcome.usage.work_done, job.spec.task_work);
+                Some(format!("the task has {whole} work units, and only {claimed} were done"))
             }
             Ok(()) => None,
         };
@@ -587,13 +593,16 @@ impl Core {
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         job.last_failure = Some(reason);
         let step = job.fail(task.index, id, fault);
+        if fault == Fault::Worker {
+            self.withdraw(task.job, id, out);
+        }
         self.after_step(task.job, step, now, out);
     }
 
     /// Takes the lease back without blame: the worker is gone or has forgotten it.
-    fn release(&mut self, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
+    fn release(&mut self, id: WorkerId, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
+        self.free_slot(id, lease);
         let Some(given) = self.end_lease(lease) else { return };
-        self.free_slot(given.worker, lease);
         if let Some(job) = self.jobs.get_mut(&given.task.job) {
             job.give_back(given.task.index);
             out.touched.insert(given.task.job);
@@ -613,7 +622,7 @@ impl Core {
                 out.messages.push((id, connection, ToWorker::Refused { reason }));
             }
             for lease in worker.leases {
-                self.release(lease, now, out);
+                self.release(id, lease, now, out);
             }
         }
         while let Some(&(_, lease)) = self.due.first().filter(|(at, _)| *at <= now) {
@@ -703,6 +712,19 @@ impl Core {
         }
         out.changes.push(Change::JobEnded { job: id, state, reason, at: now });
         out.touched.insert(id);
+    }
+
+    /// Takes a worker off a job that it is excluded from.
+    fn withdraw(&mut self, job_id: JobId, id: WorkerId, out: &mut Effects) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let of_job = |lease: &&LeaseId| self.leases.get(lease).is_some_and(|given| given.task.job == job_id);
+        let leases: Vec<LeaseId> = worker.leases.iter().filter(of_job).copied().collect();
+        for lease in leases {
+            let given = self.end_lease(lease).expect("found in force");
+            self.jobs.get_mut(&job_id).expect("a lease in force has a live job").give_back(given.task.index);
+            let reason = "another attempt of this worker at the same job was bad".to_owned();
+            self.cancel_attempt(id, lease, reason, out);
+        }
     }
 
     /// Tells the worker to stop. The slot stays taken until it says that the attempt is gone.

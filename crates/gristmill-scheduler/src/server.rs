@@ -113,6 +113,11 @@ impl Scheduler {
         &self.token
     }
 
+    /// Where the pool keeps apps, inputs and outputs.
+    pub fn blobs(&self) -> &BlobStore {
+        &self.pool.blobs
+    }
+
     /// Serves more on the same origin: the page, the way to the chain.
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {

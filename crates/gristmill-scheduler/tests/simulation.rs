@@ -10,7 +10,7 @@ use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::{DoneWhen, JobSpec, Limits, Trust};
 use gristmill_proto::key::WorkerKey;
-use gristmill_proto::message::{HeldLease, Lease, ToWorker, WorkerOffer};
+use gristmill_proto::message::{HeldLease, Lease, Seal, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
 use gristmill_proto::receipt::Statement;
 use gristmill_proto::view::{JobState, Verdict};
@@ -112,6 +112,8 @@ struct SimulatedWorker {
     key: WorkerKey,
     character: Character,
     connection: Option<ConnectionId>,
+    /// Never comes back.
+    gone: bool,
     held: BTreeMap<LeaseId, (Lease, UnixMillis, bool)>,
 }
 
@@ -142,7 +144,10 @@ struct Simulation {
     acknowledged: BTreeSet<JobId>,
     /// Leases whose result a worker was told is on record.
     recorded: BTreeSet<LeaseId>,
-    leases_seen: BTreeSet<LeaseId>,
+    /// Every lease told, and to whom.
+    leases_seen: BTreeMap<LeaseId, WorkerId>,
+    /// Leases that came to something.
+    ended: BTreeSet<LeaseId>,
     /// Who must get no more of a job.
     excluded: BTreeSet<(JobId, WorkerId)>,
     calm: bool,
@@ -170,6 +175,7 @@ impl Simulation {
                     characters[random.index(characters.len())]
                 },
                 connection: None,
+                gone: false,
                 held: BTreeMap::new(),
             })
             .collect();
@@ -186,7 +192,8 @@ impl Simulation {
             connections: 0,
             acknowledged: BTreeSet::new(),
             recorded: BTreeSet::new(),
-            leases_seen: BTreeSet::new(),
+            leases_seen: BTreeMap::new(),
+            ended: BTreeSet::new(),
             excluded: BTreeSet::new(),
             calm: false,
         }
@@ -196,6 +203,12 @@ impl Simulation {
     fn run(mut self) -> Vec<JobState> {
         self.storm(600);
         self.calm = true;
+        for number in 1..self.workers.len() {
+            if self.random.chance(30) {
+                // The pool hears nothing of it.
+                (self.workers[number].gone, self.workers[number].connection) = (true, None);
+            }
+        }
         let mut steps = 0;
         while self.core.live_jobs().next().is_some() {
             self.step();
@@ -214,6 +227,9 @@ impl Simulation {
 
     /// One thing happens.
     fn step(&mut self) {
+        if self.calm {
+            self.send_alive();
+        }
         self.now = self.now.plus(self.random.below(if self.calm { 300 } else { 120 }));
         match self.random.below(100) {
             0..3 if !self.calm => self.submit(),
@@ -274,6 +290,9 @@ impl Simulation {
     fn commit(&mut self) {
         for effects in std::mem::take(&mut self.uncommitted) {
             for change in &effects.changes {
+                if let Change::ResultAdded { lease, .. } | Change::AttemptFailed { lease, .. } = change {
+                    self.ended.insert(*lease);
+                }
                 match change {
                     Change::JobAdded { job, .. } => {
                         self.acknowledged.insert(*job);
@@ -297,7 +316,8 @@ impl Simulation {
                         "{worker:?} gets more of {:?}",
                         lease.task
                     );
-                    assert!(self.leases_seen.insert(lease.lease), "{:?} was given twice", lease.lease);
+                    let before = self.leases_seen.insert(lease.lease, worker);
+                    assert!(before.is_none(), "{:?} was given twice", lease.lease);
                 }
                 self.post(&Delivery::ToWorker(number, connection, message));
             }
@@ -358,7 +378,7 @@ impl Simulation {
 
     fn connect_somebody(&mut self) {
         let number = self.random.index(self.workers.len());
-        if self.workers[number].connection.is_some() {
+        if self.workers[number].connection.is_some() || self.workers[number].gone {
             return;
         }
         self.connections += 1;
@@ -366,14 +386,24 @@ impl Simulation {
         let worker = &mut self.workers[number];
         worker.connection = Some(connection);
         let id = worker.key.id();
-        let held: Vec<HeldLease> = worker
+        let mut held: Vec<HeldLease> = worker
             .held
             .values()
             .map(|(lease, _, _)| HeldLease { lease: lease.lease, task: lease.task, seal: lease.seal })
             .collect();
+        let forged = LeaseId(self.random.below(1 << 40));
+        if worker.character == Character::Forger
+            && let Some(job) = self.core.live_jobs().min()
+        {
+            held.push(HeldLease { lease: forged, task: TaskId { job, index: 0 }, seal: Seal([0; 16]) });
+        }
         let drop = self
             .act(|core, now, effects| core.connect(id, connection, offer(), &held, now, effects))
             .expect("a good worker");
+        for HeldLease { lease, .. } in held.iter().filter(|held| !drop.contains(&held.lease)) {
+            assert!(*lease != forged, "a lease was made up");
+            assert!(!self.ended.contains(lease), "{lease:?} has ended and goes on");
+        }
         let worker = &mut self.workers[number];
         for lease in drop {
             worker.held.remove(&lease);
@@ -391,6 +421,9 @@ impl Simulation {
     fn work(&mut self) {
         let number = self.random.index(self.workers.len());
         let Some(connection) = self.workers[number].connection else { return };
+        if self.workers[number].character == Character::Liar && self.random.chance(30) {
+            self.finish_for_another(number, connection);
+        }
         let due: Vec<Lease> = self.workers[number]
             .held
             .values()
@@ -406,6 +439,16 @@ impl Simulation {
                 self.post(&Delivery::Progress(number, connection, lease.lease, done));
             }
             self.finish(number, connection, &lease);
+        }
+    }
+
+    /// Claims an attempt that is under way elsewhere.
+    fn finish_for_another(&mut self, number: usize, connection: ConnectionId) {
+        let theirs = self.workers.iter().flat_map(|worker| worker.held.values()).map(|(lease, _, _)| lease.clone());
+        let theirs: Vec<Lease> = theirs.filter(|lease| !self.workers[number].held.contains_key(&lease.lease)).collect();
+        if !theirs.is_empty() {
+            let lease = &theirs[self.random.index(theirs.len())];
+            self.finish(number, connection, lease);
         }
     }
 
@@ -549,6 +592,7 @@ impl Simulation {
                     assert!(specs.insert(*job, spec.clone()).is_none(), "{job:?} was added twice");
                 }
                 Change::ResultAdded { task, lease, outcome, verdict, receipt, worker, .. } => {
+                    assert_eq!(self.leases_seen.get(lease), Some(worker), "{lease:?} is somebody else's");
                     assert_eq!(receipt.signer(), Some(*worker), "{lease:?} is not signed by its worker");
                     assert!(results.insert(*lease, (*task, is_true(outcome))).is_none(), "{lease:?} has two results");
                     if *verdict == Verdict::Certified {
@@ -560,7 +604,9 @@ impl Simulation {
                     assert!(certified.insert(*task, *lease).is_none(), "{task:?} was certified twice");
                 }
                 Change::VerdictGiven { .. } | Change::AttemptFailed { .. } => {}
-                Change::JobEnded { job, state, .. } => {
+                Change::JobEnded { job, state, reason, .. } => {
+                    let reason = reason.as_deref().unwrap_or_default();
+                    assert!(!reason.contains("without an answer"), "idlers ended the search of {job:?}");
                     assert!(ended.insert(*job, *state).is_none(), "{job:?} ended twice");
                 }
             }

@@ -12,7 +12,7 @@ use gristmill_chain::rpc::Rpc;
 use gristmill_chain::{dev, keystore};
 use gristmill_proto::view::{JobState, JobView};
 use gristmill_scheduler::core::Tuning;
-use gristmill_scheduler::server::Config as SchedulerConfig;
+use gristmill_scheduler::server::{Config as SchedulerConfig, Scheduler};
 use gristmill_worker::{Config as WorkerConfig, Worker};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -92,12 +92,12 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
         about,
     };
     let scheduler = roles::bind_scheduler(scheduler_config, config.page).await?;
+    publish_app(&scheduler, &deployment)?;
     let page_url = scheduler.url();
     let pool = PoolClient::new(&page_url, scheduler.token());
     let scheduler = scheduler.with_routes(site::page()).with_routes(site::rpc(&rpc_url));
     let stop = roles.shutdown();
     roles.start("scheduler", async move { Ok(scheduler.run(stop).await?) });
-    deploy_app(&pool, &deployment).await?;
 
     let oracle_config = oracle::Config {
         data_dir: dir.join("oracle"),
@@ -192,8 +192,9 @@ async fn deployed(dir: &Path, pool: &Wallet, provider: Address, report: &Report)
     Ok(deployment)
 }
 
-async fn deploy_app(pool: &PoolClient, deployment: &Deployment) -> Result<()> {
-    let app = crate::embedded::publish_vanity(pool).await?;
+/// The pool must have the app that its offer names.
+fn publish_app(scheduler: &Scheduler, deployment: &Deployment) -> Result<()> {
+    let app = crate::embedded::publish_vanity(scheduler.blobs())?;
     if app != deployment.offer.plan.app {
         bail!(
             "the deployment offers app {}, this program carries {app}\n\nhint: start with --fresh",

@@ -1,10 +1,8 @@
 //! The vanity program that this binary carries, as an app that workers fetch like anyone's.
 
-use anyhow::Result;
+use gristmill_data::{BlobStore, StoreError};
 use gristmill_proto::app::{AppFile, AppManifest, Runtime, Target};
 use gristmill_proto::digest::Digest;
-
-use crate::pool_client::PoolClient;
 
 static VANITY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vanity"));
 
@@ -25,8 +23,8 @@ pub fn vanity_manifest() -> AppManifest {
     }
 }
 
-pub async fn publish_vanity(pool: &PoolClient) -> Result<Digest> {
-    let manifest = vanity_manifest();
-    let digest = Digest::of(VANITY);
-    pool.publish(&manifest, &[(&digest, VANITY.to_vec())]).await
+/// Puts the app where the pool's workers fetch it; its digest.
+pub fn publish_vanity(pool: &BlobStore) -> Result<Digest, StoreError> {
+    pool.put(VANITY)?;
+    pool.put(&vanity_manifest().to_json())
 }

@@ -8,7 +8,7 @@
 mod ledger;
 mod store;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use gristmill_chain::contracts::{IMarket, Market};
 use gristmill_chain::follow::{Advance, FollowConfig, Follower, Step};
 use gristmill_chain::rpc::Rpc;
 use gristmill_chain::send::{Action, Outcome, OutcomeStatus, SendConfig, Sender, SenderHandle};
+use gristmill_proto::id::JobId;
 use gristmill_proto::job::{DoneWhen, JobSpec, Trust};
 use gristmill_proto::view::{JobState, JobView, ResultView, Verdict, VerdictRequest};
 use tokio::sync::{Mutex, Notify};
@@ -70,6 +71,8 @@ struct Oracle {
     pool: PoolClient,
     confirmations: Confirmations,
     books: Mutex<Books>,
+    /// Leases of live jobs whose verdict the pool has heard: pictures of before that may still come.
+    judged: Mutex<HashMap<JobId, HashSet<u64>>>,
     news: Notify,
     sender: SenderHandle,
 }
@@ -113,6 +116,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         pool: config.pool,
         confirmations: config.confirmations,
         books: Mutex::new(Books { ledger, store }),
+        judged: Mutex::default(),
         news: Notify::new(),
         sender: sender.handle(),
     });
@@ -333,12 +337,19 @@ impl Oracle {
     /// Takes in a job's picture: judges answers that wait, notes how it ended.
     async fn hear(&self, view: &JobView) -> Result<()> {
         let Some(id) = view.external_id.as_deref().and_then(|id| id.parse::<B256>().ok()) else { return Ok(()) };
+        if view.state.is_final() {
+            self.judged.lock().await.remove(&view.id);
+        }
         let running =
             |work: &Work| matches!(work, Work::Started { .. } | Work::Answered { .. } | Work::Settling { .. });
         let known = self.books.lock().await.ledger.get(&id).filter(|order| running(&order.work)).cloned();
         let Some(order) = known else { return Ok(()) };
-        for result in view.results.iter().filter(|result| result.verdict == Verdict::Pending) {
-            self.judge(id, &order.details.params, view, result).await?;
+        let pending = view.results.iter().filter(|result| result.verdict == Verdict::Pending && !view.state.is_final());
+        for result in pending {
+            if self.judged.lock().await.get(&view.id).is_none_or(|leases| !leases.contains(&result.lease)) {
+                self.judge(id, &order.details.params, view, result).await?;
+                self.judged.lock().await.entry(view.id).or_default().insert(result.lease);
+            }
         }
         match view.state {
             JobState::Failed | JobState::Cancelled => {

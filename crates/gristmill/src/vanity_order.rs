@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::{Address, B256, Bytes, U256};
-use alloy::rpc::types::Filter;
+use alloy::rpc::types::{Filter, TransactionReceipt};
 use alloy::sol_types::{SolCall, SolEvent, SolValue};
 use anyhow::{Context, Result, anyhow, bail};
 use gristmill_chain::contracts::{Market, RLC, VanityShop};
@@ -35,10 +35,11 @@ pub struct OrderRecord {
     pub market: Address,
     pub shop: Address,
     pub price: u128,
-    /// Set once paid.
-    pub order: Option<B256>,
+    /// The payment; set before it is sent.
     pub transaction: Option<B256>,
-    pub block: Option<u64>,
+    /// The order's id when it was last seen on chain. A reorganisation that moves the payment to another block changes
+    /// it, so [`on_chain`] asks anew.
+    pub order: Option<B256>,
 }
 
 /// An order in its folder.
@@ -51,6 +52,7 @@ pub struct LocalOrder {
 /// How an order ended on chain.
 #[derive(Clone, Debug)]
 pub struct Settlement {
+    pub order: B256,
     pub transaction: B256,
     pub worker: Address,
     pub worker_paid: U256,
@@ -108,9 +110,8 @@ pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern:
         market: deployment.market,
         shop: deployment.shop,
         price,
-        order: None,
         transaction: None,
-        block: None,
+        order: None,
     };
     let order = LocalOrder { dir, record };
     order.save()?;
@@ -135,18 +136,30 @@ pub async fn place(order: &mut LocalOrder, wallet: &Wallet, deployment: &Deploym
         amount: price,
         data: order.record.params.abi_encode().into(),
     };
-    let receipt = wallet.call("order the search", deployment.token, call.abi_encode()).await?;
-    let requested = receipt.logs().iter().find_map(|log| Market::Requested::decode_log(&log.inner).ok());
-    order.record.order = Some(requested.context("the order's transaction left no order")?.order);
-    order.record.transaction = Some(receipt.transaction_hash);
-    order.record.block = receipt.block_number;
+    let doing = "order the search";
+    let payment = wallet.sign(doing, deployment.token.into(), call.abi_encode().into(), U256::ZERO).await?;
+    order.record.transaction = Some(*payment.tx_hash());
+    order.save()?;
+    let receipt = wallet.send(doing, &payment).await?;
+    order.record.order = Some(requested_in(&receipt).context("the order's transaction left no order")?);
     order.save()?;
     Ok(receipt.gas_used)
 }
 
+fn requested_in(receipt: &TransactionReceipt) -> Option<B256> {
+    receipt.logs().iter().find_map(|log| Some(Market::Requested::decode_log(&log.inner).ok()?.order))
+}
+
+/// The order's id and block, if its payment is in a block now.
+pub async fn on_chain(rpc: &Rpc, record: &OrderRecord) -> Result<Option<(B256, u64)>> {
+    let Some(transaction) = record.transaction else { return Ok(None) };
+    let receipt = rpc.receipt(transaction).await?;
+    Ok(receipt.and_then(|receipt| Some((requested_in(&receipt)?, receipt.block_number?))))
+}
+
 /// How the order ended, if it has.
 pub async fn ending(rpc: &Rpc, record: &OrderRecord) -> Result<Option<Ending>> {
-    let (Some(order), Some(block)) = (record.order, record.block) else { return Ok(None) };
+    let Some((order, block)) = on_chain(rpc, record).await? else { return Ok(None) };
     let events = vec![Market::Settled::SIGNATURE_HASH, Market::Refunded::SIGNATURE_HASH];
     let filter = Filter::new().address(record.market).event_signature(events).topic1(order).from_block(block);
     let Some(log) = rpc.logs(&filter).await?.pop() else { return Ok(None) };
@@ -155,6 +168,7 @@ pub async fn ending(rpc: &Rpc, record: &OrderRecord) -> Result<Option<Ending>> {
         let shop = VanityShop::new(record.shop, rpc.provider());
         let delivered = shop.answerOf(order).call().await.is_ok_and(|answer| answer.found);
         return Ok(Some(Ending::Settled(Settlement {
+            order,
             transaction,
             worker: event.worker,
             worker_paid: event.workerPaid,
@@ -180,20 +194,32 @@ impl LocalOrder {
     pub fn list(orders: &Path) -> Result<Vec<Self>> {
         let Ok(entries) = fs::read_dir(orders) else { return Ok(Vec::new()) };
         let mut found: Vec<Self> = entries.flatten().filter_map(|entry| Self::open(&entry.path()).ok()).collect();
-        found.sort_by_key(|order| order.record.block);
+        let age = |order: &Self| fs::metadata(order.dir.join(SECRET_FILE)).and_then(|file| file.modified()).ok();
+        found.sort_by_cached_key(age);
         Ok(found)
     }
 
     fn save(&self) -> Result<()> {
         let file = self.dir.join(RECORD_FILE);
         let text = serde_json::to_string_pretty(&self.record).expect("a record has string keys only");
-        fs::write(&file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+        write_over(&file, &(text + "\n")).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Looks where the payment is now, and keeps the order's id.
+    pub async fn refresh(&mut self, rpc: &Rpc) -> Result<()> {
+        if let Some((order, _)) = on_chain(rpc, &self.record).await?
+            && self.record.order != Some(order)
+        {
+            self.record.order = Some(order);
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Adds the found offset to the requester's half. The address is derived from the finished key by other code than
     /// the search's, and must begin with the pattern, or nothing is written.
     pub fn finish(&self, settlement: &Settlement) -> Result<Finished> {
-        let order = self.record.order.context("this order was never paid")?;
+        let order = settlement.order;
         let params = Params::decode(&self.record.params)?;
         let solution = Solution::decode(&settlement.result).context("the settled result")?;
         let hash = solution.check(&params, &order.0).context("the settled result")?;
@@ -212,6 +238,16 @@ impl LocalOrder {
         let offset = vanity::Order { id: order.0, worker: solution.worker }.offset(solution.index);
         Ok(Finished { address, key_file, offset: format!("0x{}", hex::encode(offset.to_bytes())) })
     }
+}
+
+/// Either the old text is there or the new, whatever happens.
+fn write_over(path: &Path, text: &str) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().expect("a file lies in a folder"))?.sync_all()
 }
 
 /// Durable before it returns: money follows.

@@ -55,6 +55,12 @@ impl Wallet {
     }
 
     async fn transact(&self, doing: &str, to: TxKind, input: Bytes, value: U256) -> Result<TransactionReceipt> {
+        let signed = self.sign(doing, to, input, value).await?;
+        self.send(doing, &signed).await
+    }
+
+    /// A transaction ready to be sent. Its hash can be noted before it is.
+    pub async fn sign(&self, doing: &str, to: TxKind, input: Bytes, value: U256) -> Result<TxEnvelope> {
         let failed = |error: RpcError| explain(doing, &error);
         let mut request = TransactionRequest::default().with_from(self.address()).with_input(input.clone());
         request.to = Some(to);
@@ -75,9 +81,13 @@ impl Wallet {
             input,
         };
         let signature = self.key.sign_hash_sync(&transaction.signature_hash())?;
-        let envelope = TxEnvelope::from(transaction.into_signed(signature));
-        let hash = *envelope.tx_hash();
-        let sent = self.rpc.provider().send_raw_transaction(&envelope.encoded_2718()).await;
+        Ok(TxEnvelope::from(transaction.into_signed(signature)))
+    }
+
+    /// Sends it and waits for its receipt.
+    pub async fn send(&self, doing: &str, signed: &TxEnvelope) -> Result<TransactionReceipt> {
+        let hash = *signed.tx_hash();
+        let sent = self.rpc.provider().send_raw_transaction(&signed.encoded_2718()).await;
         // Its receipt is awaited below, with a deadline, which what is returned here has not.
         let _ = sent.with_context(|| format!("cannot {doing}: the node refuses the transaction"))?;
         let receipt = self.receipt(doing, hash).await?;

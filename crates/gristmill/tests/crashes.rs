@@ -4,35 +4,18 @@ mod grid;
 
 use std::time::Duration;
 
-use grid::Grid;
+use grid::{Grid, Victim};
 
 /// Takes some seconds on one slot, so that kills land in the middle.
 const PATTERN: &str = "1QLbz";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Victim {
-    Chain,
-    Scheduler,
-    Oracle,
-    Worker,
-}
-
 const VICTIMS: [Victim; 4] = [Victim::Chain, Victim::Scheduler, Victim::Oracle, Victim::Worker];
-
-fn kill_and_restart(grid: &mut Grid, victim: Victim) {
-    match victim {
-        Victim::Chain => grid.restart_chain(),
-        Victim::Scheduler => grid.restart_scheduler(),
-        Victim::Oracle => grid.start_oracle(),
-        Victim::Worker => grid.restart_worker(0),
-    }
-}
 
 async fn survives(victim: Victim) {
     let mut grid = Grid::start();
     let order = grid.order(PATTERN);
     grid.wait_for_job(order.record.order.unwrap(), "work to begin", |job| job.tasks.running > 0).await;
-    kill_and_restart(&mut grid, victim);
+    grid.restart(victim);
     let settlement = grid.until_settled(&order).await;
     order.finish(&settlement).expect("the result is good");
     grid.check_money(&[&order], &[]).await;
@@ -83,7 +66,7 @@ async fn everything_is_killed_at_random() {
         for _ in 0..4 {
             let victim = VICTIMS[usize::try_from(random() % 4).unwrap()];
             tokio::time::sleep(Duration::from_millis(random() % 400)).await;
-            kill_and_restart(&mut grid, victim);
+            grid.restart(victim);
         }
     }
     for order in &orders {

@@ -219,6 +219,11 @@ impl Job {
         }
     }
 
+    /// Whether something went wrong with an attempt of this worker.
+    pub(super) fn blames(&self, worker: WorkerId) -> bool {
+        self.excluded.contains(&worker) || self.avoided.contains(&worker)
+    }
+
     pub(super) fn worked(&mut self, units: u64, now: UnixMillis) {
         self.work_done = self.work_done.saturating_add(units);
         self.rate.add(units, now);

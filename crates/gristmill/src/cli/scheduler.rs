@@ -8,7 +8,6 @@ use gristmill_scheduler::server::Config;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
-use crate::pool_client::PoolClient;
 use crate::report::print_line;
 use crate::roles::{self, Listen};
 use crate::site::{self, ChainFacts};
@@ -60,17 +59,11 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     let data_dir = roles::folder(args.data_dir, "scheduler")?;
     let config = Config { listen: args.listen, data_dir, name: args.name, tuning, about };
     let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen)).await?;
-    let client = PoolClient::new(&scheduler.url(), scheduler.token());
+    crate::embedded::publish_vanity(scheduler.blobs())?;
     print_line(&scheduler.url());
     let mut scheduler = scheduler.with_routes(site::page());
     if let Some(rpc) = &args.rpc {
         scheduler = scheduler.with_routes(site::rpc(rpc));
     }
-    // The app this program carries is published like any other, over the API.
-    tokio::spawn(async move {
-        if let Err(error) = crate::embedded::publish_vanity(&client).await {
-            tracing::warn!(error = format!("{error:#}"), "the vanity app is not published");
-        }
-    });
     Ok(scheduler.run(shutdown).await?)
 }

@@ -76,6 +76,7 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
             if chain_id != deployment.chain_id {
                 bail!("the deployment is on chain {}, but the endpoint serves chain {chain_id}", deployment.chain_id);
             }
+            let key = if dry_run { None } else { Some(key.load(chain_id)?) };
             let mut order = vanity_order::prepare(&orders, &rpc, &deployment, &pattern).await?;
             let record = &order.record;
             let facts = json!({ "pattern": record.pattern, "difficulty": record.difficulty,
@@ -87,15 +88,16 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
                 rlc(U256::from(record.price))
             );
             report.event("quoted", &facts, &line);
-            if dry_run {
-                std::fs::remove_dir_all(&order.dir)?;
-                return Ok(());
-            }
-            let wallet = Wallet::new(rpc, key.load(chain_id)?).await?;
+            let Some(key) = key else { return Ok(std::fs::remove_dir_all(&order.dir)?) };
+            let wallet = Wallet::new(rpc, key).await?;
             if chain_id == dev::CHAIN_ID {
                 deploy::take_play_rlc(&wallet, deployment.token).await?;
             }
-            let gas = vanity_order::place(&mut order, &wallet, &deployment).await?;
+            let placed = vanity_order::place(&mut order, &wallet, &deployment).await;
+            if placed.is_err() && order.record.transaction.is_none() {
+                std::fs::remove_dir_all(&order.dir)?;
+            }
+            let gas = placed?;
             let facts = json!({ "order": order.record.order, "transaction": order.record.transaction, "gas": gas,
                 "folder": order.dir });
             let id = order.record.order.unwrap_or_default();
@@ -107,13 +109,14 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
             if list.is_empty() {
                 report.event("none", &json!({}), &format!("no orders in {}", orders.display()));
             }
-            for order in list {
-                tell_status(&rpc, &order, &report).await?;
+            for mut order in list {
+                tell_status(&rpc, &mut order, &report).await?;
             }
             Ok(())
         }
         VanityCommand::Status { order: Some(name), watch } => {
-            let order = find(&orders, &name)?;
+            let mut order = find(&orders, &name)?;
+            order.refresh(&rpc).await?;
             if let Some(url) = watch {
                 let pool = PoolClient::new(&url, "");
                 let watched = follow(&pool, &order, &report);
@@ -121,7 +124,7 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
                     watched?;
                 }
             }
-            tell_status(&rpc, &order, &report).await
+            tell_status(&rpc, &mut order, &report).await
         }
         VanityCommand::Finish { order } => {
             let order = find(&orders, &order)?;
@@ -154,14 +157,15 @@ async fn follow(pool: &PoolClient, order: &LocalOrder, report: &Report) -> Resul
     Ok(())
 }
 
-async fn tell_status(rpc: &Rpc, order: &LocalOrder, report: &Report) -> Result<()> {
+async fn tell_status(rpc: &Rpc, order: &mut LocalOrder, report: &Report) -> Result<()> {
+    order.refresh(rpc).await?;
     let record = &order.record;
-    let ending = vanity_order::ending(rpc, record).await?;
-    let state = match (&record.order, &ending) {
-        (None, _) => "unpaid",
-        (Some(_), None) => "open",
-        (Some(_), Some(Ending::Settled(_))) => "settled",
-        (Some(_), Some(Ending::Refunded { .. })) => "refunded",
+    let state = match (record.transaction, vanity_order::ending(rpc, record).await?) {
+        (_, Some(Ending::Settled(_))) => "settled",
+        (_, Some(Ending::Refunded { .. })) => "refunded",
+        (Some(_), None) if vanity_order::on_chain(rpc, record).await?.is_some() => "open",
+        (Some(_), None) => "sent",
+        (None, None) => "unpaid",
     };
     let name = record.order.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let facts = json!({ "order": record.order, "pattern": record.pattern, "state": state, "folder": order.dir });

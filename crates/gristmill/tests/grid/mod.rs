@@ -2,7 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod hostile;
+
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,13 +15,21 @@ use alloy::rpc::types::Filter;
 use alloy::sol_types::SolEvent;
 use gristmill::deployment::Deployment;
 use gristmill::pool_client::{PoolClient, read_token};
-use gristmill::vanity_order::{Ending, LocalOrder, Settlement, ending};
+use gristmill::vanity_order::{Ending, LocalOrder, Settlement, ending, on_chain};
 use gristmill_chain::contracts::{Market, RLC};
 use gristmill_chain::rpc::Rpc;
 
 pub const GRISTMILL: &str = env!("CARGO_BIN_EXE_gristmill");
 /// Long enough for a busy machine, short enough to notice a grid that hangs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    Chain,
+    Scheduler,
+    Oracle,
+    Worker,
+}
 
 /// A running process that is killed, not asked, when dropped.
 pub struct Role {
@@ -34,14 +45,7 @@ impl Role {
 
     /// Waits for a line of its output.
     pub fn start_until(args: &[&str], log: &Path, wanted: impl Fn(&str) -> bool) -> Self {
-        let log_file = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
-        let mut child = Command::new(GRISTMILL)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log_file)
-            .spawn()
-            .expect("gristmill starts");
+        let mut child = spawn(Command::new(GRISTMILL).args(args).stdout(Stdio::piped()), log);
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         loop {
@@ -57,21 +61,29 @@ impl Role {
         Self { child, first_line: line.trim().to_owned() }
     }
 
-    /// A role that prints nothing.
+    /// Starts a role and waits for nothing.
     pub fn start_silent(args: &[&str], log: &Path) -> Self {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
-        let child = Command::new(GRISTMILL)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("gristmill starts");
+        let child = spawn(Command::new(GRISTMILL).args(args).stdout(Stdio::null()), log);
+        Self { child, first_line: String::new() }
+    }
+
+    /// A role that is killed when one of its threads flushes to disk for the given time.
+    pub fn start_to_die(args: &[&str], log: &Path, flush: u64) -> Self {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e"]);
+        strace.arg(format!("inject=fsync,fdatasync:signal=KILL:when={flush}")).arg(GRISTMILL).args(args);
+        let child = spawn(strace.stdout(Stdio::null()), log);
         Self { child, first_line: String::new() }
     }
 
     pub fn kill(mut self) {
-        self.child.kill().expect("the process can be killed");
+        self.kill_group();
+    }
+
+    fn kill_group(&mut self) {
+        // A process under strace must go together with it.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         self.child.wait().expect("a killed process ends");
     }
 
@@ -80,10 +92,15 @@ impl Role {
     }
 }
 
+fn spawn(command: &mut Command, log: &Path) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
+    let child = command.stdin(Stdio::null()).stderr(log).process_group(0).spawn();
+    child.unwrap_or_else(|error| panic!("{:?} cannot be run, see `cargo xtask setup`: {error}", command.get_program()))
+}
+
 impl Drop for Role {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill_group();
     }
 }
 
@@ -96,6 +113,8 @@ pub struct Grid {
     pub scheduler: Option<Role>,
     pub oracle: Option<Role>,
     pub workers: Vec<Option<Role>>,
+    /// Blocks on top of an order before its oracle settles.
+    pub settle_confirmations: u64,
 }
 
 impl Grid {
@@ -121,6 +140,7 @@ impl Grid {
             scheduler: Some(scheduler),
             oracle: None,
             workers: Vec::new(),
+            settle_confirmations: 0,
         }
     }
 
@@ -139,42 +159,55 @@ impl Grid {
         read_log(&self.path(&format!("{role}.log")))
     }
 
-    pub fn restart_chain(&mut self) {
-        if let Some(chain) = self.chain.take() {
-            chain.kill();
+    pub fn restart(&mut self, victim: Victim) {
+        match victim {
+            Victim::Chain => self.restart_chain(),
+            Victim::Scheduler => self.restart_scheduler(),
+            Victim::Oracle => self.start_oracle(),
+            Victim::Worker => self.restart_worker(0),
         }
+    }
+
+    pub fn kill_chain(&mut self) {
+        self.chain.take().into_iter().for_each(Role::kill);
+    }
+
+    pub fn restart_chain(&mut self) {
+        self.kill_chain();
         self.chain = Some(start_chain(self.dir.path(), address(&self.rpc_url)));
     }
 
     pub fn restart_scheduler(&mut self) {
-        if let Some(scheduler) = self.scheduler.take() {
-            scheduler.kill();
-        }
+        self.scheduler.take().into_iter().for_each(Role::kill);
         self.scheduler = Some(start_scheduler(self.dir.path(), address(&self.pool_url), &self.rpc_url));
     }
 
     pub fn start_oracle(&mut self) {
-        if let Some(oracle) = self.oracle.take() {
-            oracle.kill();
-        }
-        let (deployment, token) = (self.path("deployment.json"), self.path("scheduler/token"));
-        let data = self.path("oracle");
-        let args = [
+        self.oracle.take().into_iter().for_each(Role::kill);
+        let args = self.oracle_args();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.oracle = Some(Role::start_silent(&args, &self.path("oracle.log")));
+    }
+
+    fn oracle_args(&self) -> Vec<String> {
+        let path = |name| text(&self.path(name)).to_owned();
+        let files =
+            ["--deployment", &path("deployment.json"), "--pool-token", &path("scheduler/token")].map(str::to_owned);
+        let confirmations = self.settle_confirmations.to_string();
+        let rest = [
             "oracle",
             "--rpc",
             &self.rpc_url,
-            "--deployment",
-            text(&deployment),
             "--pool",
             &self.pool_url,
-            "--pool-token",
-            text(&token),
             "--dev-account",
             "1",
             "--data-dir",
-            text(&data),
+            &path("oracle"),
+            "--settle-confirmations",
+            &confirmations,
         ];
-        self.oracle = Some(Role::start_silent(&args, &self.path("oracle.log")));
+        rest.into_iter().map(str::to_owned).chain(files).collect()
     }
 
     pub fn start_worker(&mut self) -> usize {
@@ -185,10 +218,52 @@ impl Grid {
     }
 
     pub fn restart_worker(&mut self, number: usize) {
+        if self.workers.is_empty() {
+            self.workers.push(None);
+        }
         self.kill_worker(number);
+        let args = self.worker_args(number);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.workers[number] = Some(Role::start(&args, &self.path(&format!("worker-{number}.log"))));
+    }
+
+    fn worker_args(&self, number: usize) -> Vec<String> {
         let data = self.path(&format!("worker-{number}"));
         let args = ["worker", "--pool", &self.pool_url, "--data-dir", text(&data), "--slots", "1"];
-        self.workers[number] = Some(Role::start(&args, &self.path(&format!("worker-{number}.log"))));
+        args.map(str::to_owned).to_vec()
+    }
+
+    /// Starts a role, or starts it again, so that it dies at the given flush.
+    pub fn crash_at(&mut self, victim: Victim, flush: u64) {
+        let dir = self.dir.path();
+        let (role, args, log) = match victim {
+            Victim::Chain => (&mut self.chain, chain_args(dir, address(&self.rpc_url)), "chain.log"),
+            Victim::Scheduler => {
+                (&mut self.scheduler, scheduler_args(dir, address(&self.pool_url), &self.rpc_url), "scheduler.log")
+            }
+            Victim::Oracle => {
+                let args = self.oracle_args();
+                (&mut self.oracle, args, "oracle.log")
+            }
+            Victim::Worker => {
+                let args = self.worker_args(0);
+                self.workers.push(None);
+                (&mut self.workers[0], args, "worker-0.log")
+            }
+        };
+        role.take().into_iter().for_each(Role::kill);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        *role = Some(Role::start_to_die(&args, &self.dir.path().join(log), flush));
+    }
+
+    pub fn is_running(&mut self, victim: Victim) -> bool {
+        let role = match victim {
+            Victim::Chain => &mut self.chain,
+            Victim::Scheduler => &mut self.scheduler,
+            Victim::Oracle => &mut self.oracle,
+            Victim::Worker => &mut self.workers[0],
+        };
+        role.as_mut().is_some_and(Role::is_running)
     }
 
     pub fn kill_worker(&mut self, number: usize) {
@@ -262,7 +337,7 @@ impl Grid {
         let market = Market::new(self.deployment.market, rpc.provider());
         let mut people: Vec<Address> = others.to_vec();
         for order in orders {
-            let id = order.record.order.expect("a paid order");
+            let (id, _) = on_chain(&rpc, &order.record).await.expect("the chain answers").expect("a paid order");
             let filter = Filter::new()
                 .address(self.deployment.market)
                 .event_signature(Market::Settled::SIGNATURE_HASH)
@@ -302,14 +377,23 @@ impl Grid {
 }
 
 fn start_chain(dir: &Path, listen: &str) -> Role {
-    let data = dir.join("chain");
-    Role::start(&["chain", "--listen", listen, "--data-dir", text(&data)], &dir.join("chain.log"))
+    let args = chain_args(dir, listen);
+    Role::start(&args.iter().map(String::as_str).collect::<Vec<_>>(), &dir.join("chain.log"))
+}
+
+fn chain_args(dir: &Path, listen: &str) -> Vec<String> {
+    ["chain", "--listen", listen, "--data-dir", text(&dir.join("chain"))].map(str::to_owned).to_vec()
+}
+
+fn start_scheduler(dir: &Path, listen: &str, rpc_url: &str) -> Role {
+    let args = scheduler_args(dir, listen, rpc_url);
+    Role::start(&args.iter().map(String::as_str).collect::<Vec<_>>(), &dir.join("scheduler.log"))
 }
 
 /// Beats and patience short enough for a test to see a worker lost.
-fn start_scheduler(dir: &Path, listen: &str, rpc_url: &str) -> Role {
+fn scheduler_args(dir: &Path, listen: &str, rpc_url: &str) -> Vec<String> {
     let (data, deployment) = (dir.join("scheduler"), dir.join("deployment.json"));
-    let args = [
+    let places = [
         "scheduler",
         "--listen",
         listen,
@@ -319,14 +403,9 @@ fn start_scheduler(dir: &Path, listen: &str, rpc_url: &str) -> Role {
         rpc_url,
         "--deployment",
         text(&deployment),
-        "--alive-ms",
-        "300",
-        "--lost-ms",
-        "3000",
-        "--reconnect-ms",
-        "1500",
     ];
-    Role::start(&args, &dir.join("scheduler.log"))
+    let times = ["--alive-ms", "300", "--lost-ms", "3000", "--reconnect-ms", "1500", "--transfer-ms", "1500"];
+    places.into_iter().chain(times).map(str::to_owned).collect()
 }
 
 fn read_log(log: &Path) -> String {
