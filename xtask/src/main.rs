@@ -21,7 +21,7 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what the tests need, saying what: npm packages, Chromium
+    /// Install what the tests need, saying what: npm packages, Chromium, strace
     Setup,
     /// All tests: Rust, contracts, page, whole system. Does the set-up first
     Test,

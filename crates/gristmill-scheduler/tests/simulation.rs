@@ -215,7 +215,13 @@ impl Simulation {
             steps += 1;
             assert!(steps < 200_000, "jobs never end: {:?}", self.core.live_jobs().collect::<Vec<_>>());
         }
+        for _ in 0..600 {
+            self.step();
+        }
         self.commit();
+        for worker in self.core.worker_statuses() {
+            assert_eq!(worker.running, 0, "{:?} still has slots taken", worker.id);
+        }
         self.check_history()
     }
 

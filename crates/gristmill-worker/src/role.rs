@@ -34,9 +34,9 @@ pub struct Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    #[error("cannot use the folder {}", path.display())]
+    #[error("cannot use the folder {}\n\nhint: choose a folder you can write to with --data-dir", path.display())]
     Folder { path: PathBuf, source: io::Error },
-    #[error("another worker uses the folder {}", path.display())]
+    #[error("another worker uses the folder {}\n\nhint: stop it, or choose another --data-dir", path.display())]
     InUse { path: PathBuf },
     #[error("{} is no worker key: expected 64 hexadecimal digits", path.display())]
     Key { path: PathBuf },

@@ -3,6 +3,7 @@
 mod chain;
 mod demo;
 mod deploy;
+mod doctor;
 mod oracle;
 mod scheduler;
 mod vanity;
@@ -43,6 +44,8 @@ enum Command {
     Oracle(oracle::OracleArgs),
     /// Lend this machine to a pool
     Worker(worker::WorkerArgs),
+    /// Tell what protects this machine from the apps it would run, and what is missing
+    Doctor(doctor::DoctorArgs),
     /// Put a pool's contracts on a chain and publish its offer
     Deploy(deploy::DeployArgs),
     /// Order a vanity address, see how it goes, and finish its key
@@ -51,8 +54,9 @@ enum Command {
 
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let quiet = matches!(cli.command, Command::Demo(_) | Command::Dev(_) | Command::Deploy(_) | Command::Vanity(_));
-    let level = if quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
+    let serves =
+        matches!(cli.command, Command::Chain(_) | Command::Scheduler(_) | Command::Oracle(_) | Command::Worker(_));
+    let level = if serves { LevelFilter::INFO } else { LevelFilter::ERROR };
     let filter = EnvFilter::builder().with_default_directive(level.into());
     let filter = match &cli.log {
         Some(text) => filter.parse(text),
@@ -91,6 +95,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Scheduler(args) => Box::pin(scheduler::run(args, shutdown)).await,
         Command::Oracle(args) => Box::pin(oracle::run(args, shutdown)).await,
         Command::Worker(args) => Box::pin(worker::run(args, shutdown)).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Deploy(args) => Box::pin(deploy::run(args)).await,
         Command::Vanity(args) => Box::pin(vanity::run(args, shutdown)).await,
     }

@@ -58,20 +58,27 @@ impl Report {
     }
 }
 
-/// An error as people read it: what failed, why, what to try.
+/// An error as people read it: what failed, why, what to try. Any link of the chain may bring a hint.
 pub fn error_text(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}");
-    let mut last = error.to_string();
-    for cause in error.chain().skip(1) {
+    let (mut text, mut hints, mut last) = (String::new(), String::new(), String::new());
+    for cause in error.chain() {
         let said = cause.to_string();
+        let (what, hint) = said.split_once(HINT).unwrap_or((&said, ""));
         // Some libraries repeat their source in their own message.
-        if !last.contains(&said) {
-            text += &format!("\n  because {said}");
+        match () {
+            () if text.is_empty() => text = format!("error: {what}"),
+            () if !last.contains(what) => text += &format!("\n  because {what}"),
+            () => {}
         }
-        last = said;
+        if !hint.is_empty() {
+            hints += &format!("{HINT}{hint}");
+        }
+        last = what.to_owned();
     }
-    text
+    text + &hints
 }
+
+const HINT: &str = "\n\nhint: ";
 
 /// A reader that has gone away (`| head`) ends nothing but the output.
 pub fn print_line(line: &str) {
@@ -132,5 +139,7 @@ mod tests {
     fn an_error_tells_each_cause_once() {
         let error = anyhow::anyhow!("disk full").context("cannot write x").context("cannot save: cannot write x");
         assert_eq!(error_text(&error), "error: cannot save: cannot write x\n  because disk full");
+        let error = anyhow::anyhow!("no such file").context("cannot read x\n\nhint: make one");
+        assert_eq!(error_text(&error), "error: cannot read x\n  because no such file\n\nhint: make one");
     }
 }

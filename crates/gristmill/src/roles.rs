@@ -57,21 +57,31 @@ impl Roles {
 pub struct Listen {
     pub address: SocketAddr,
     pub or_any_port: bool,
+    /// The option that chooses it.
+    pub option: &'static str,
 }
 
 impl Listen {
-    pub fn exactly(address: SocketAddr) -> Self {
-        Self { address, or_any_port: false }
+    pub fn exactly(address: SocketAddr, option: &'static str) -> Self {
+        Self { address, or_any_port: false, option }
     }
 
-    pub fn preferably(port: u16) -> Self {
-        Self { address: (Ipv4Addr::LOCALHOST, port).into(), or_any_port: true }
+    /// This port of the loopback interface, or any other.
+    pub fn preferably(port: u16, option: &'static str) -> Self {
+        Self { address: (Ipv4Addr::LOCALHOST, port).into(), or_any_port: true, option }
+    }
+
+    fn hint(self) -> String {
+        format!("\n\nhint: another program may use that port; choose one with {}", self.option)
     }
 
     fn any_port(self) -> SocketAddr {
         SocketAddr::new(self.address.ip(), 0)
     }
 }
+
+const IN_USE: &str = "\n\nhint: stop the other process, or choose another --data-dir";
+const NOT_WRITABLE: &str = "\n\nhint: choose a folder you can write to with --data-dir";
 
 pub async fn bind_chain(config: dev::Config, listen: Listen) -> Result<DevChain> {
     let config = dev::Config { listen: listen.address, ..config };
@@ -82,12 +92,12 @@ pub async fn bind_chain(config: dev::Config, listen: Listen) -> Result<DevChain>
     };
     chain.map_err(|error| {
         let hint = match &error {
-            dev::Error::Listen { .. } => "\n\nhint: another program uses that port; choose one with --listen",
-            dev::Error::Locked { .. } => "\n\nhint: stop the other process, or choose another --data-dir",
-            dev::Error::Io { .. } => "\n\nhint: choose a folder you can write to with --data-dir",
-            _ => "",
+            dev::Error::Listen { .. } => listen.hint(),
+            dev::Error::Locked { .. } => IN_USE.to_owned(),
+            dev::Error::Io { .. } => NOT_WRITABLE.to_owned(),
+            _ => String::new(),
         };
-        with_hint(error, hint)
+        with_hint(&error, &hint)
     })
 }
 
@@ -100,19 +110,18 @@ pub async fn bind_scheduler(config: SchedulerConfig, listen: Listen) -> Result<S
     };
     scheduler.map_err(|error| {
         let hint = match &error {
-            ServerError::Listen { .. } => "\n\nhint: another program uses that port; choose one with --listen",
-            ServerError::InUse { .. } => "\n\nhint: stop the other process, or choose another --data-dir",
-            ServerError::Folder { .. } => "\n\nhint: choose a folder you can write to with --data-dir",
-            _ => "",
+            ServerError::Listen { .. } => listen.hint(),
+            ServerError::InUse { .. } => IN_USE.to_owned(),
+            ServerError::Folder { .. } => NOT_WRITABLE.to_owned(),
+            _ => String::new(),
         };
-        with_hint(error, hint)
+        with_hint(&error, &hint)
     })
 }
 
 /// The hint belongs to the first line: it is what the reader does next.
-fn with_hint(error: impl std::error::Error + Send + Sync + 'static, hint: &str) -> anyhow::Error {
-    let text = format!("{}{hint}", causes(&error));
-    anyhow!(text)
+fn with_hint(error: &dyn std::error::Error, hint: &str) -> anyhow::Error {
+    anyhow!("{}{hint}", causes(error))
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
@@ -165,10 +174,9 @@ pub fn machine_name() -> String {
 
 /// Holds a role's folder for this process; nothing if another has it.
 pub fn try_lock(dir: &Path) -> Result<Option<std::fs::File>> {
-    std::fs::create_dir_all(dir)
-        .with_context(|| format!("cannot create {}\n\nhint: choose a folder with --data-dir", dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}{NOT_WRITABLE}", dir.display()))?;
     let file = std::fs::File::create(dir.join("lock"))
-        .with_context(|| format!("cannot write to {}\n\nhint: choose a folder with --data-dir", dir.display()))?;
+        .with_context(|| format!("cannot write to {}{NOT_WRITABLE}", dir.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),

@@ -81,14 +81,18 @@ pub struct Finished {
 pub fn parse_pattern(text: &str) -> Result<Pattern> {
     Pattern::parse(text).map_err(|error| {
         let hint = error.nearest.as_ref().map(|near| format!("\n\nhint: `{near}` is possible")).unwrap_or_default();
-        anyhow!("no address can begin with `{text}`: {error}{hint}")
+        anyhow!("{error}{hint}")
     })
 }
 
 /// The price of a search now, in nRLC.
 pub async fn quote(rpc: &Rpc, deployment: &Deployment, params: &Bytes) -> Result<(u64, u128)> {
     let shop = VanityShop::new(deployment.shop, rpc.provider());
-    let quote = shop.quote(params.clone()).call().await.context("the shop gives no quote")?;
+    let quote = shop.quote(params.clone()).call().await;
+    let quote = quote.with_context(|| {
+        let hint = "check the deployment; on a development chain that was started anew, deploy again";
+        format!("the shop at {} gives no quote\n\nhint: {hint}", deployment.shop)
+    })?;
     Ok((quote.units, u128::try_from(quote.price).context("the shop's price is beyond all RLC there are")?))
 }
 

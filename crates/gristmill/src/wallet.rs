@@ -27,7 +27,7 @@ pub struct Wallet {
 
 impl Wallet {
     pub async fn new(rpc: Rpc, key: PrivateKeySigner) -> Result<Self> {
-        let chain_id = rpc.chain_id().await.context("cannot ask the chain for its id")?;
+        let chain_id = chain_id(&rpc).await?;
         let local = chain_id == gristmill_chain::dev::CHAIN_ID;
         let poll = Duration::from_millis(if local { 20 } else { 2_000 });
         Ok(Self { rpc, key, chain_id, poll })
@@ -113,6 +113,14 @@ impl Wallet {
             tokio::time::sleep(self.poll).await;
         }
     }
+}
+
+/// The first thing to ask an endpoint.
+pub async fn chain_id(rpc: &Rpc) -> Result<u64> {
+    rpc.chain_id().await.with_context(|| {
+        let hint = "start a chain with `gristmill chain` or `gristmill dev`, or give another endpoint with --rpc";
+        format!("the chain does not answer\n\nhint: {hint}")
+    })
 }
 
 fn explain(doing: &str, error: &RpcError) -> anyhow::Error {

@@ -21,11 +21,14 @@ fn a_person_orders_follows_and_finishes_in_the_browser() {
     );
     let serving: serde_json::Value = serde_json::from_str(&grid.first_line).expect("an event is JSON");
     let page = format!("{}/", serving["page"].as_str().expect("the page's address"));
+    // A build of the whole workspace has it; the page's commands are then tried with it, too.
+    let vanity = Path::new(GRISTMILL).with_file_name("vanity");
     let output = Command::new("node")
         .arg("test/e2e.mjs")
         .current_dir(web)
         .env("PAGE_URL", page)
         .env("SHOTS", dir.path())
+        .envs(vanity.is_file().then_some(("VANITY", &vanity)))
         .output()
         .expect("node runs");
     assert!(

@@ -33,7 +33,7 @@ pub(super) async fn run(args: ChainArgs, shutdown: CancellationToken) -> Result<
         allow_origins: args.allow_origin,
         ..dev::Config::default()
     };
-    let chain = roles::bind_chain(config, Listen::exactly(args.listen)).await?;
+    let chain = roles::bind_chain(config, Listen::exactly(args.listen, "--listen")).await?;
     print_line(&chain.url());
     Ok(chain.run(shutdown).await?)
 }

@@ -55,15 +55,15 @@ struct GridArgs {
 
 impl GridArgs {
     fn config(self) -> Config {
-        let listen = |port: Option<u16>, preferred| match port {
-            Some(port) => Listen::exactly(([127, 0, 0, 1], port).into()),
-            None => Listen::preferably(preferred),
+        let listen = |port: Option<u16>, preferred, option| match port {
+            Some(port) => Listen::exactly(([127, 0, 0, 1], port).into(), option),
+            None => Listen::preferably(preferred, option),
         };
         Config {
             data_dir: self.data_dir,
             fresh: self.fresh,
-            page: listen(self.port, PAGE_PORT),
-            chain: listen(self.chain_port, CHAIN_PORT),
+            page: listen(self.port, PAGE_PORT, "--port"),
+            chain: listen(self.chain_port, CHAIN_PORT, "--chain-port"),
             workers: self.workers,
             slots: self.slots.unwrap_or_else(|| (roles::machine_cores() / self.workers.max(1)).max(1)),
         }

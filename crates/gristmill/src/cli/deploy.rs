@@ -9,7 +9,7 @@ use gristmill_chain::rpc::Rpc;
 use super::oracle::KeyArgs;
 use crate::deploy::{self, Terms};
 use crate::report::{Report, thousands};
-use crate::wallet::Wallet;
+use crate::wallet::{self, Wallet};
 
 #[derive(Args)]
 pub(super) struct DeployArgs {
@@ -35,7 +35,7 @@ pub(super) struct DeployArgs {
 pub(super) async fn run(args: DeployArgs) -> Result<()> {
     let report = Report::new(args.json);
     let rpc = Rpc::connect(&args.rpc)?;
-    let chain_id = rpc.chain_id().await?;
+    let chain_id = wallet::chain_id(&rpc).await?;
     let pool = Wallet::new(rpc, args.key.load(chain_id)?).await?;
     if args.out.exists() {
         bail!("{} exists\n\nhint: it belongs to a deployment; choose another --out", args.out.display());

@@ -58,7 +58,7 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     };
     let data_dir = roles::folder(args.data_dir, "scheduler")?;
     let config = Config { listen: args.listen, data_dir, name: args.name, tuning, about };
-    let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen)).await?;
+    let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen, "--listen")).await?;
     crate::embedded::publish_vanity(scheduler.blobs())?;
     print_line(&scheduler.url());
     let mut scheduler = scheduler.with_routes(site::page());

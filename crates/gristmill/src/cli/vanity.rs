@@ -17,7 +17,7 @@ use crate::pool_client::PoolClient;
 use crate::report::{Report, thousands};
 use crate::roles;
 use crate::vanity_order::{self, Ending, LocalOrder, rlc};
-use crate::wallet::Wallet;
+use crate::wallet::{self, Wallet};
 
 #[derive(Args)]
 pub(super) struct VanityArgs {
@@ -72,9 +72,13 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
         VanityCommand::Order { pattern, deployment, key, dry_run } => {
             let pattern = vanity_order::parse_pattern(&pattern)?;
             let deployment = Deployment::read(&deployment)?;
-            let chain_id = rpc.chain_id().await?;
+            let chain_id = wallet::chain_id(&rpc).await?;
             if chain_id != deployment.chain_id {
-                bail!("the deployment is on chain {}, but the endpoint serves chain {chain_id}", deployment.chain_id);
+                bail!(
+                    "the deployment is on chain {}, but the endpoint serves chain {chain_id}\n\n\
+                     hint: give the right endpoint with --rpc, or the right file with --deployment",
+                    deployment.chain_id
+                );
             }
             let key = if dry_run { None } else { Some(key.load(chain_id)?) };
             let mut order = vanity_order::prepare(&orders, &rpc, &deployment, &pattern).await?;
