@@ -6,7 +6,7 @@ import { byId, el, renderWhen, showProblem } from "./view/dom";
 import { mountOrderForm, showOrderForm } from "./view/order-form";
 import { showOrders } from "./view/orders";
 import { showPool } from "./view/pool-panel";
-import { closeSearch, openSearch, showSearch } from "./view/search";
+import { closeSearch, openSearch, showSearch } from "./view/order";
 
 function orderInAddress(): Hex | null {
   const order = location.hash.match(/^#order\/(0x[0-9a-f]{64})$/i)?.[1];

@@ -31,7 +31,7 @@ export interface Job {
   reason: string | null;
   created_at_ms: number;
   finished_at_ms: number | null;
-  tasks: { total: number; waiting: number; running: number; judged: number; done: number; failed: number };
+  tasks: { total: number; waiting: number; running: number; pending: number; done: number; failed: number };
   progress: { done: number; rate_per_s: number };
   workers: number;
   results: { task: number; worker: string; answer: string | null; verdict: "pending" | "certified" | "rejected" }[];

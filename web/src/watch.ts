@@ -13,7 +13,7 @@ import {
   readSettlement,
   readStatus,
 } from "./chain/node";
-import { type Sample, thin } from "./plot";
+import { type Sample, thin } from "./plot-model";
 import { type ChainInfo, type Job, type Link, watchJob } from "./pool";
 import { explain, Problem } from "./problem";
 import type { Answer } from "./vanity/result";

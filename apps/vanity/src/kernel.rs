@@ -8,8 +8,6 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg(target_arch = "x86_64")]
-mod avx512_sha;
 mod filter;
 mod hash;
 mod keccak;
@@ -36,14 +34,11 @@ pub enum Backend {
     Avx2,
     /// AVX-512 with IFMA.
     Avx512,
-    /// The same, with the SHA instructions beside it.
-    #[serde(rename = "avx512-sha")]
-    Avx512Sha,
 }
 
 impl Backend {
     /// Slowest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Sha];
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
 
     /// Whether this processor can run it.
     pub fn is_available(self) -> bool {
@@ -64,18 +59,14 @@ impl Backend {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512ifma")
             }
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Sha => Self::Avx512.is_available() && is_x86_feature_detected!("sha"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Avx512Sha => false,
+            Self::Avx2 | Self::Avx512 => false,
         }
     }
 
-    /// The fastest one that this processor can run, as far as measured.
+    /// The fastest one that this processor can run.
     pub fn best() -> Self {
-        // Measured on Zen 4: the SHA instructions beside AVX-512 cost 3 to 5 % more than they save.
-        let usable = |backend: &Self| backend.is_available() && *backend != Self::Avx512Sha;
-        Self::ALL.into_iter().rev().find(usable).unwrap_or(Self::Portable)
+        Self::ALL.into_iter().rev().find(|backend| backend.is_available()).unwrap_or(Self::Portable)
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
@@ -87,7 +78,6 @@ impl Backend {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
-            Self::Avx512Sha => "avx512-sha",
         }
     }
 }
@@ -141,8 +131,6 @@ pub(crate) fn walk<'goal>(
         Backend::Avx2 => Box::new(Walker::<avx2::Avx2>::new(goal, &avx2::Avx2, origin, first)),
         #[cfg(target_arch = "x86_64")]
         Backend::Avx512 => Box::new(Walker::<avx512::Avx512>::new(goal, &avx512::Avx512, origin, first)),
-        #[cfg(target_arch = "x86_64")]
-        Backend::Avx512Sha => Box::new(Walker::<avx512::Avx512>::new(goal, &avx512_sha::Avx512Sha, origin, first)),
         _ => Box::new(Walker::<portable::Portable>::new(goal, &portable::Portable, origin, first)),
     }
 }

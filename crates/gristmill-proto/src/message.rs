@@ -20,7 +20,7 @@ use crate::job::JobSpec;
 use crate::key::Signature;
 use crate::outcome::Outcome;
 
-/// Longest message either side accepts. Two logs and an answer at their limits fit.
+/// Longest message either side accepts. An outcome at all its limits fits.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Attempts one worker may run at once.
 pub const SLOTS_MAX: u32 = 4096;
@@ -43,7 +43,7 @@ pub enum ToPool {
         /// Over the [`crate::receipt::Statement`] that both sides can build.
         signature: Signature,
     },
-    /// Answer to a lease that the worker will not run.
+    /// The worker will not run this lease, or has stopped it as told.
     Declined {
         lease: LeaseId,
         reason: String,

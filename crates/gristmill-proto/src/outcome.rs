@@ -8,6 +8,8 @@ use crate::digest::Digest;
 /// The answer a contract can receive; see [`Outcome::answer`].
 pub const ANSWER_BYTES_MAX: usize = 8 * 1024;
 pub const OUTPUT_FILES_MAX: usize = 1_000;
+/// All paths of an outcome together, so that it fits in a message whatever its app chose to write.
+pub const OUTPUT_PATHS_BYTES_MAX: usize = 128 * 1024;
 /// Standard output and standard error as kept with an outcome, each.
 pub const LOG_BYTES_MAX: usize = 256 * 1024;
 const REASON_BYTES_MAX: usize = 1024;
@@ -78,6 +80,8 @@ pub enum OutcomeError {
     AnswerTooLong(usize),
     #[error("{0} output files are more than {OUTPUT_FILES_MAX}")]
     TooManyFiles(usize),
+    #[error("output paths of {0} bytes are longer than {OUTPUT_PATHS_BYTES_MAX} together")]
+    PathsTooLong(usize),
     #[error("output path `{0}` is not a plain relative path")]
     BadPath(String),
     #[error("a log of {0} bytes is longer than {LOG_BYTES_MAX}")]
@@ -115,6 +119,10 @@ impl Outcome {
         if let Some(file) = self.files.iter().find(|file| !is_plain_path(&file.path)) {
             return Err(OutcomeError::BadPath(file.path.chars().take(80).collect()));
         }
+        let paths = self.files.iter().map(|file| file.path.len()).sum();
+        if paths > OUTPUT_PATHS_BYTES_MAX {
+            return Err(OutcomeError::PathsTooLong(paths));
+        }
         if let Some(log) = [&self.stdout, &self.stderr].into_iter().find(|log| log.head.len() > LOG_BYTES_MAX) {
             return Err(OutcomeError::LogTooLong(log.head.len()));
         }
@@ -146,5 +154,32 @@ impl Limit {
             Self::Processes => "processes",
             Self::Output => "output",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::LeaseId;
+    use crate::key::Signature;
+    use crate::message::{MESSAGE_BYTES_MAX, ToPool};
+
+    #[test]
+    fn the_largest_outcome_fits_in_a_message() {
+        let log = || Log { head: vec![255; LOG_BYTES_MAX], total_bytes: u64::MAX };
+        let length = OUTPUT_PATHS_BYTES_MAX / OUTPUT_FILES_MAX;
+        let file = OutputFile { path: "x".repeat(length), digest: Digest([255; 32]), size: u64::MAX };
+        let outcome = Outcome {
+            exit: Exit::NotRun("x".repeat(REASON_BYTES_MAX)),
+            answer: Some(vec![255; ANSWER_BYTES_MAX]),
+            files: vec![file; OUTPUT_FILES_MAX],
+            stdout: log(),
+            stderr: log(),
+            usage: Usage { wall_ms: u64::MAX, cpu_ms: u64::MAX, memory_peak_bytes: u64::MAX, work_done: u64::MAX },
+        };
+        outcome.check().unwrap();
+        let message =
+            ToPool::Finished { lease: LeaseId(u64::MAX), outcome: Box::new(outcome), signature: Signature([255; 65]) };
+        assert!(crate::codec::encode(&message).len() <= MESSAGE_BYTES_MAX);
     }
 }

@@ -50,7 +50,7 @@ pub struct TaskCounts {
     pub waiting: u64,
     pub running: u64,
     /// Run to a result that waits for a verdict.
-    pub judged: u64,
+    pub pending: u64,
     pub done: u64,
     pub failed: u64,
 }

@@ -66,6 +66,8 @@ impl Default for Tuning {
 /// Attempts of one job that may fail through the worker's fault (it lied, or could not even start) before the job
 /// does. Apart from the job's own retries, which count failures of the program.
 const WORKER_FAULTS_MAX: usize = 100;
+/// What is kept of a reason that a worker gives.
+const REASON_BYTES_MAX: usize = 1_024;
 
 /// What the shell must do about an event, in this order: commit `changes`, then send `messages`, then tell watchers
 /// of `touched` jobs.
@@ -171,6 +173,16 @@ pub enum ConnectError {
     Full(usize),
     #[error("a worker offers between 1 and {SLOTS_MAX} slots, not {0}")]
     Slots(u32),
+}
+
+/// What a worker says of the end of an attempt.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    pub lease: LeaseId,
+    pub outcome: Box<Outcome>,
+    pub signature: Signature,
+    /// What the shell found wrong with it, such as an output that was never uploaded.
+    pub flaw: Option<String>,
 }
 
 /// A live job, counted.
@@ -321,8 +333,11 @@ impl Core {
         out: &mut Effects,
     ) -> Result<(), VerdictError> {
         let job = self.jobs.get_mut(&id).ok_or(VerdictError::NoSuchJob(id))?;
-        let (index, worker) = job.judged_by_lease(lease).ok_or(VerdictError::NotPending(id, lease))?;
+        let (index, worker) = job.pending_of(lease).ok_or(VerdictError::NotPending(id, lease))?;
         let task = TaskId { job: id, index };
+        if !certified {
+            job.last_failure = Some(if reason.is_empty() { "a wrong answer".to_owned() } else { reason.to_owned() });
+        }
         let reason = reason.to_owned();
         out.changes.push(Change::VerdictGiven { task, lease, worker, certified, reason, at: now });
         out.touched.insert(id);
@@ -383,10 +398,11 @@ impl Core {
         if !self.secret.sealed(held.lease, held.task, id, held.seal) {
             return false;
         }
-        let worker = self.workers.get_mut(&id).expect("connected: inserted by the caller");
+        let worker = &self.workers[&id];
         let Some(job) = self.jobs.get_mut(&held.task.job) else { return false };
         let room = worker.leases.len() < worker.offer.slots as usize;
-        if !room || job.blames(id) || !job.take(held.task.index) {
+        let welcome = placement::obstacle(id, worker, job).is_none() && !job.avoided.contains(&id);
+        if !room || !welcome || !job.take(held.task.index) {
             return false;
         }
         self.put_in_force(id, held.task, held.lease, now);
@@ -484,17 +500,15 @@ impl Core {
     }
 
     /// An attempt has ended. The answer to the worker is part of the effects and follows the commit.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     pub fn finished(
         &mut self,
         id: WorkerId,
         connection: ConnectionId,
-        lease: LeaseId,
-        outcome: Outcome,
-        signature: Signature,
+        finish: Finish,
         now: UnixMillis,
         out: &mut Effects,
     ) {
+        let lease = finish.lease;
         if !self.renew(id, connection, now) {
             return;
         }
@@ -504,7 +518,7 @@ impl Core {
         let refused = match self.leases.get(&lease) {
             Some(given) if given.worker == id => {
                 let task = given.task;
-                self.record(task, lease, id, outcome, signature, now, out).err()
+                self.record(task, id, finish, now, out).err()
             }
             _ => Some("this lease is no longer wanted".to_owned()),
         };
@@ -512,17 +526,15 @@ impl Core {
         self.place_worker(id, now, out);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     fn record(
         &mut self,
         task: TaskId,
-        lease: LeaseId,
         id: WorkerId,
-        outcome: Outcome,
-        signature: Signature,
+        finish: Finish,
         now: UnixMillis,
         out: &mut Effects,
     ) -> Result<(), String> {
+        let Finish { lease, outcome, signature, flaw } = finish;
         let work_done = self.leases[&lease].work_done.max(outcome.usage.work_done);
         let job = &self.jobs[&task.job];
         let statement = Statement::new(&self.pool, lease, task, &job.spec, &outcome);
@@ -536,7 +548,7 @@ impl Core {
                 let (claimed, whole) = (outcome.usage.work_done, job.spec.task_work);
                 Some(format!("the task has {whole} work units, and only {claimed} were done"))
             }
-            Ok(()) => None,
+            Ok(()) => flaw,
         };
         if let Some(reason) = invalid {
             self.fail_attempt(task, lease, id, Fault::Worker, &reason, 0, now, out);
@@ -548,14 +560,14 @@ impl Core {
             return Ok(());
         }
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
-        let judged = job.spec.trust == Trust::Submitter && !vain;
-        let verdict = if judged { Verdict::Pending } else { Verdict::Certified };
+        let pending = job.spec.trust == Trust::Submitter && !vain;
+        let verdict = if pending { Verdict::Pending } else { Verdict::Certified };
         job.worked(work_done - self.leases[&lease].work_done, now);
-        let (outcome, receipt) = (Box::new(outcome), Box::new(receipt));
+        let receipt = Box::new(receipt);
         out.changes.push(Change::ResultAdded { task, lease, worker: id, outcome, receipt, verdict, at: now });
         out.touched.insert(task.job);
-        let step = if judged {
-            job.judge(task.index, lease, id);
+        let step = if pending {
+            job.hold(task.index, lease, id);
             Step::Went
         } else {
             job.certify(task.index, !vain)
@@ -578,7 +590,7 @@ impl Core {
         now: UnixMillis,
         out: &mut Effects,
     ) {
-        let reason = reason.chars().take(500).collect::<String>();
+        let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
         out.changes.push(Change::AttemptFailed {
             task,
             lease,

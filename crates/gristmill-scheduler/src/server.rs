@@ -16,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use gristmill_data::BlobStore;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -68,6 +69,8 @@ pub(crate) struct Api {
     /// Shown by whoever may change jobs.
     pub(crate) token: Arc<str>,
     pub(crate) about: serde_json::Map<String, serde_json::Value>,
+    /// Event streams that may still be opened.
+    watchers: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -128,8 +131,13 @@ impl Scheduler {
     /// Serves until `shutdown`, or until the database takes no more.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServerError> {
         let stopping = shutdown.child_token();
-        let api =
-            Arc::new(Api { pool: self.pool.clone(), token: self.token, about: self.about, shutdown: stopping.clone() });
+        let api = Arc::new(Api {
+            pool: self.pool.clone(),
+            token: self.token,
+            about: self.about,
+            watchers: Arc::new(Semaphore::new(events::WATCHERS_MAX)),
+            shutdown: stopping.clone(),
+        });
         let router = api::routes(api).merge(self.extra);
         let ticking = tokio::spawn(tick(self.pool.clone(), stopping.clone()));
         let failure = self.pool.failure();

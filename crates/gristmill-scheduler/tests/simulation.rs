@@ -15,7 +15,7 @@ use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
 use gristmill_proto::receipt::Statement;
 use gristmill_proto::view::{JobState, Verdict};
 use gristmill_scheduler::core::{
-    Change, ConnectionId, Core, Effects, Fault, PoolSecret, StoredJob, Tuning, VerdictError,
+    Change, ConnectionId, Core, Effects, Fault, Finish, PoolSecret, StoredJob, Tuning, VerdictError,
 };
 use gristmill_scheduler::store::Store;
 
@@ -89,6 +89,57 @@ fn the_store_restores_what_the_changes_say() {
         }
         assert_eq!(store.begin_run([2; 32]).unwrap().run, 2, "each start is counted");
     }
+}
+
+/// One worker with both slots taken, at time 0.
+fn busy_worker() -> (Core, WorkerId, Vec<LeaseId>) {
+    let mut core = Core::new(POOL.to_owned(), SECRET, TUNING, 1, JobId(1));
+    let id = WorkerKey::from_bytes(&[1; 32]).unwrap().id();
+    let mut effects = Effects::default();
+    let spec = JobSpec { tasks: 10, ..JobSpec::new(Digest::of(b"app")) };
+    core.submit(spec, &[target()], UnixMillis(0), &mut effects).unwrap();
+    core.connect(id, ConnectionId(1), offer(), &[], UnixMillis(0), &mut effects).unwrap();
+    core.greeted(id, UnixMillis(0), &mut effects);
+    (core, id, leases_in(&effects))
+}
+
+fn leases_in(effects: &Effects) -> Vec<LeaseId> {
+    let lease = |(_, _, message): &(WorkerId, ConnectionId, ToWorker)| match message {
+        ToWorker::Lease(lease) => Some(lease.lease),
+        _ => None,
+    };
+    effects.messages.iter().filter_map(lease).collect()
+}
+
+#[test]
+fn a_lease_that_its_worker_does_not_list_is_given_anew() {
+    let (mut core, id, leases) = busy_worker();
+    assert_eq!(leases.len(), 2);
+    let mut effects = Effects::default();
+    // It may have crossed the first beat on the way.
+    core.alive(id, ConnectionId(1), &leases[..1], UnixMillis(TUNING.alive_ms), &mut effects);
+    assert_eq!(leases_in(&effects), []);
+    core.alive(id, ConnectionId(1), &leases[..1], UnixMillis(TUNING.alive_ms + 1), &mut effects);
+    let again = leases_in(&effects);
+    assert!(again.len() == 1 && !leases.contains(&again[0]), "{again:?}");
+    core.check_invariants();
+}
+
+#[test]
+fn what_a_former_connection_says_is_ignored() {
+    let (mut core, id, leases) = busy_worker();
+    let held =
+        |lease: &LeaseId| HeldLease { lease: *lease, task: TaskId { job: JobId(1), index: 0 }, seal: Seal([0; 16]) };
+    let held: Vec<HeldLease> = leases.iter().map(held).collect();
+    let mut effects = Effects::default();
+    core.connect(id, ConnectionId(2), offer(), &held, UnixMillis(10), &mut effects).unwrap();
+    let mut stale = Effects::default();
+    core.alive(id, ConnectionId(1), &[], UnixMillis(60_000), &mut stale);
+    core.declined(id, ConnectionId(1), leases[0], "stale", UnixMillis(60_000), &mut stale);
+    core.disconnect(id, ConnectionId(1), UnixMillis(60_000));
+    assert!(stale.is_empty(), "{stale:?}");
+    assert!(core.worker_statuses()[0].connected);
+    assert_eq!(core.next_tick(), Some(UnixMillis(10 + TUNING.lost_ms)));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,14 +325,7 @@ impl Simulation {
             retries: 20,
             ..JobSpec::new(Digest::of(b"app"))
         };
-        let target = Target {
-            runtime: Runtime::Process,
-            os: "linux".into(),
-            arch: "x86_64".into(),
-            entry: "a".into(),
-            files: vec![],
-        };
-        self.act(|core, now, effects| core.submit(spec, &[target], now, effects)).expect("a good job");
+        self.act(|core, now, effects| core.submit(spec, &[target()], now, effects)).expect("a good job");
     }
 
     fn cancel_something(&mut self) {
@@ -533,9 +577,8 @@ impl Simulation {
             Delivery::ToWorker(number, connection, message) => self.hear(number, connection, message),
             Delivery::Finished(number, connection, lease, outcome, signature) => {
                 let id = self.workers[number].key.id();
-                self.act(|core, now, effects| {
-                    core.finished(id, connection, lease, *outcome, *signature, now, effects);
-                });
+                let finish = Finish { lease, outcome, signature: *signature, flaw: None };
+                self.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
             }
             Delivery::Alive(number, connection, leases) => {
                 let id = self.workers[number].key.id();
@@ -676,6 +719,10 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
         }
     }
     jobs.into_values().collect()
+}
+
+fn target() -> Target {
+    Target { runtime: Runtime::Process, os: "linux".into(), arch: "x86_64".into(), entry: "a".into(), files: vec![] }
 }
 
 fn offer() -> WorkerOffer {

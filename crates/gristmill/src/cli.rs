@@ -4,6 +4,7 @@ mod chain;
 mod demo;
 mod deploy;
 mod doctor;
+mod key;
 mod oracle;
 mod scheduler;
 mod vanity;

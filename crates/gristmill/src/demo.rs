@@ -10,22 +10,23 @@ use futures_util::StreamExt;
 use gristmill_chain::contracts::RLC;
 use gristmill_chain::rpc::Rpc;
 use gristmill_chain::{dev, keystore};
-use gristmill_proto::view::{JobState, JobView};
+use gristmill_proto::view::JobState;
 use gristmill_scheduler::core::Tuning;
 use gristmill_scheduler::server::{Config as SchedulerConfig, Scheduler};
 use gristmill_worker::{Config as WorkerConfig, Worker};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use vanity::difficulty::probability_found;
 
 use crate::deploy::{self, Terms};
 use crate::deployment::Deployment;
 use crate::oracle::{self, Confirmations};
 use crate::pool_client::PoolClient;
-use crate::report::{Report, duration, si, thousands};
+use crate::report::{Report, thousands};
+use crate::rlc::rlc;
 use crate::roles::{self, Listen, Roles};
+use crate::search_progress::{tell_progress, whole};
 use crate::site::{self, ChainFacts};
-use crate::vanity_order::{self, Ending, Finished, LocalOrder, Settlement, rlc};
+use crate::vanity_order::{self, Ending, Finished, LocalOrder, Settlement};
 use crate::wallet::Wallet;
 
 pub struct Config {
@@ -235,7 +236,8 @@ pub async fn order(demo: &mut Demo, pattern: &str, report: &Report) -> Result<()
     let settle_gas = rpc.receipt(settlement.transaction).await?.context("a settled order has a receipt")?.gas_used;
     let facts = json!({ "transaction": settlement.transaction, "gas": settle_gas, "worker": settlement.worker,
         "delivered": settlement.delivered });
-    let line = format!("settled     {}  {:>9} gas", settlement.transaction, thousands(settle_gas));
+    let shop = if settlement.delivered { "" } else { "  (the shop did not take the answer)" };
+    let line = format!("settled     {}  {:>9} gas{shop}", settlement.transaction, thousands(settle_gas));
     report.event("settled", &facts, &line);
 
     let finished = order.finish(&settlement)?;
@@ -265,8 +267,8 @@ async fn until_settled(view: View, order: &LocalOrder, report: &Report) -> Resul
     let ended = async {
         loop {
             match vanity_order::ending(&view.rpc, &order.record).await {
-                Ok(Some(Ending::Settled(settlement))) if settlement.delivered => return Ok(settlement),
-                Ok(Some(Ending::Settled(_)) | None) | Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
+                Ok(Some(Ending::Settled(settlement))) => return Ok(settlement),
+                Ok(None) | Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
                 Ok(Some(Ending::Refunded { transaction, amount })) => {
                     return Err(anyhow!("the pool gave the {} back in {transaction}: no result", rlc(amount)));
                 }
@@ -307,29 +309,6 @@ async fn follow_job(pool: &PoolClient, order: &LocalOrder, id: B256, report: &Re
         }
     }
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "odds for people")]
-pub fn tell_progress(view: &JobView, difficulty: f64, report: &Report) {
-    let rate = view.progress.rate_per_s;
-    let probability = probability_found(difficulty, view.progress.done as f64);
-    let expected_left = difficulty / rate;
-    let facts = json!({
-        "candidates": view.progress.done,
-        "rate_per_s": rate,
-        "probability": probability,
-        "expected_seconds_left": if expected_left.is_finite() { Some(expected_left) } else { None },
-        "workers": view.workers,
-    });
-    let line = format!(
-        "{}keys/s on {} workers · {}checked · found by now with probability {:.0} % · {} to go on average",
-        si(rate),
-        view.workers,
-        si(view.progress.done as f64),
-        probability * 100.0,
-        duration(expected_left)
-    );
-    report.progress("progress", &facts, &line);
 }
 
 struct Outcome<'a> {
@@ -405,9 +384,4 @@ impl Outcome<'_> {
 async fn balance(wallet: &Wallet, token: Address) -> Result<U256> {
     let token = RLC::new(token, wallet.rpc.provider());
     token.balanceOf(wallet.address()).call().await.context("cannot read the RLC balance")
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a difficulty is positive")]
-pub fn whole(value: f64) -> u64 {
-    value.round() as u64
 }

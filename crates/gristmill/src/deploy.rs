@@ -9,10 +9,8 @@ use gristmill_proto::job::Limits;
 use serde::Serialize;
 
 use crate::deployment::{Deployment, Offer, Plan};
+use crate::rlc::NRLC_PER_RLC;
 use crate::wallet::Wallet;
-
-/// RLC counts in billionths: nRLC.
-pub const NRLC_PER_RLC: u128 = 1_000_000_000;
 
 /// Terms of a vanity offer.
 #[derive(Clone, Debug)]

@@ -60,6 +60,8 @@ pub struct Config {
     pub local_chain: bool,
 }
 
+/// What the market takes of a reason: `MAX_REASON_BYTES` in `Market.sol`.
+const DECLINE_REASON_BYTES_MAX: usize = 256;
 /// While the pool or the chain cannot be reached.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// What could not be done is tried again at least this often.
@@ -253,8 +255,8 @@ impl Oracle {
             }
             Todo::Decline { reason } => {
                 let order = self.details(&id).await?;
-                let short: String = reason.chars().take(100).collect();
-                let call = Market::declineCall { order, reason: short.into_bytes().into() }.abi_encode();
+                let short = &reason[..reason.floor_char_boundary(DECLINE_REASON_BYTES_MAX)];
+                let call = Market::declineCall { order, reason: Bytes::copy_from_slice(short.as_bytes()) }.abi_encode();
                 let action = Action::call(format!("decline {id}"), self.deployment.market, call);
                 self.enqueue(id, Work::Declining { reason: reason.clone() }, action).await
             }

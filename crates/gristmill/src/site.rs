@@ -1,5 +1,6 @@
 //! What the pool's origin serves besides the grid's API: the page, and the way to the chain.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::StreamExt;
 use reqwest::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -145,7 +147,15 @@ async fn forward(State(node): State<Arc<Node>>, body: Bytes) -> Response {
     match node.http.post(&node.url).header(header::CONTENT_TYPE, "application/json").body(body).send().await {
         Ok(answer) if answer.content_length().unwrap_or(0) <= RPC_ANSWER_BYTES_MAX as u64 => {
             let status = answer.status();
-            let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
+            let mut left = RPC_ANSWER_BYTES_MAX;
+            // Its length need not be announced.
+            let bytes = answer.bytes_stream().map(move |chunk| {
+                let chunk = chunk.map_err(io::Error::other)?;
+                left =
+                    left.checked_sub(chunk.len()).ok_or_else(|| io::Error::other("the node's answer is too long"))?;
+                Ok::<_, io::Error>(chunk)
+            });
+            let mut response = Response::new(Body::from_stream(bytes));
             *response.status_mut() = status;
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response

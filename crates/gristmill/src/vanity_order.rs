@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use vanity::{AddressKind, Params, Pattern, SecretKey, Solution};
 
 use crate::deployment::Deployment;
+use crate::rlc::rlc;
 use crate::wallet::Wallet;
 
 /// An order's folder.
@@ -105,7 +106,11 @@ pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern:
     let name = hex::encode(public_key.to_bytes());
     let dir = orders.join(&name[..16]);
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    write_secret(&dir.join(SECRET_FILE), &hex::encode(*secret.to_bytes()))?;
+    // Money follows: what it buys is worthless without this file.
+    write_durably(&dir.join(SECRET_FILE), &hex::encode(*secret.to_bytes()))?;
+    for folder in dir.ancestors().skip(1).take(2).filter(|folder| folder.is_dir()) {
+        sync_folder(folder)?;
+    }
     let record = OrderRecord {
         pattern: pattern.text().to_owned(),
         difficulty: pattern.difficulty().candidates(),
@@ -206,7 +211,7 @@ impl LocalOrder {
     fn save(&self) -> Result<()> {
         let file = self.dir.join(RECORD_FILE);
         let text = serde_json::to_string_pretty(&self.record).expect("a record has string keys only");
-        write_over(&file, &(text + "\n")).with_context(|| format!("cannot write {}", file.display()))
+        write_durably(&file, &(text + "\n"))
     }
 
     /// Looks where the payment is now, and keeps the order's id.
@@ -236,56 +241,33 @@ impl LocalOrder {
             bail!("{address} does not begin with {}: this is a bug, the key is not written", self.record.pattern);
         }
         let key_file = self.dir.join(KEY_FILE);
-        if !key_file.exists() {
-            write_secret(&key_file, &key.to_wif())?;
-        }
+        write_durably(&key_file, &key.to_wif())?;
         let offset = vanity::Order { id: order.0, worker: solution.worker }.offset(solution.index);
         Ok(Finished { address, key_file, offset: format!("0x{}", hex::encode(offset.to_bytes())) })
     }
 }
 
-/// Either the old text is there or the new, whatever happens.
-fn write_over(path: &Path, text: &str) -> std::io::Result<()> {
+/// Readable by its owner only, and whole: whatever happens, either the former text is there or this one.
+fn write_durably(path: &Path, text: &str) -> Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(path.parent().expect("a file lies in a folder"))?.sync_all()
-}
-
-/// Durable before it returns: money follows.
-fn write_secret(path: &Path, text: &str) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        File::open(path.parent().expect("a file lies in a folder"))?.sync_all()
+        fs::rename(&new, path)
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    write().with_context(|| format!("cannot write {}", path.display()))?;
+    sync_folder(path.parent().expect("a file lies in a folder"))
 }
 
-/// An amount of nRLC for people.
-pub fn rlc(amount: U256) -> String {
-    let per = U256::from(crate::deploy::NRLC_PER_RLC);
-    let fraction = format!("{:09}", (amount % per).to::<u64>());
-    match fraction.trim_end_matches('0') {
-        "" => format!("{} RLC", amount / per),
-        fraction => format!("{}.{fraction} RLC", amount / per),
-    }
+fn sync_folder(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.with_context(|| format!("cannot write {}", folder.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn amounts_read_as_people_write_them() {
-        assert_eq!(rlc(U256::ZERO), "0 RLC");
-        assert_eq!(rlc(U256::from(5_000_000)), "0.005 RLC");
-        assert_eq!(rlc(U256::from(12_000_000_001_u64)), "12.000000001 RLC");
-        assert_eq!(rlc(U256::from(3_000_000_000_u64)), "3 RLC");
-    }
 
     #[test]
     fn an_impossible_pattern_is_refused_with_a_possible_one() {

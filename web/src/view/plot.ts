@@ -1,6 +1,6 @@
 /** Draws the plot as SVG at the size it is shown, so that its letters keep their size on a phone. */
 import { percent } from "../format";
-import { type PlotModel, type Point, tickLabel } from "../plot";
+import { type PlotModel, type Point, tickLabel } from "../plot-model";
 import { svg } from "./dom";
 
 const HEIGHT = 240;

@@ -9,7 +9,7 @@ import { type Answer, type Combined, combine, pointOf, ResultMismatch, unpackRes
 import type { Params } from "../vanity/params";
 import type { OrderState } from "../watch";
 import { announce, byId, confirmed, copyButton, download, el, renderWhen, showProblem } from "./dom";
-import { patternOf } from "./search";
+import { patternOf } from "./order";
 
 let shownKey = false;
 let savedFinished = false;

@@ -51,12 +51,14 @@ fn spread(pending: &mut Pending<Element>) {
 impl Hasher for Avx2 {
     fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
         // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x, odd| unsafe { key_hashes(x, odd, filter) });
+        each_key(groups, accepted, |x| unsafe { key_hashes(x, filter) });
     }
 
     fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
         // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x, odd| unsafe { wrapped_key_hashes(x, odd, filter) });
+        each_key(groups, accepted, |x| unsafe {
+            [wrapped_key_hashes(x, false, filter), wrapped_key_hashes(x, true, filter)]
+        });
     }
 
     fn ethereum_hashes(
@@ -72,8 +74,8 @@ impl Hasher for Avx2 {
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,adx")]
-fn key_hashes(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
-    hash::key_hashes::<Words>(x, odd, filter)
+fn key_hashes(x: &Coordinates, filter: &WordFilter) -> Accepted {
+    hash::key_hashes::<Words>(x, filter)
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,adx")]

@@ -58,12 +58,14 @@ fn spread(pending: &mut Pending<Fields>) {
 impl Hasher for Avx512 {
     fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
         // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x, odd| unsafe { key_hashes(x, odd, filter) });
+        each_key(groups, accepted, |x| unsafe { key_hashes(x, filter) });
     }
 
     fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
         // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x, odd| unsafe { wrapped_key_hashes(x, odd, filter) });
+        each_key(groups, accepted, |x| unsafe {
+            [wrapped_key_hashes(x, false, filter), wrapped_key_hashes(x, true, filter)]
+        });
     }
 
     fn ethereum_hashes(
@@ -79,8 +81,8 @@ impl Hasher for Avx512 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-fn key_hashes(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
-    hash::key_hashes::<Words>(x, odd, filter)
+fn key_hashes(x: &Coordinates, filter: &WordFilter) -> Accepted {
+    hash::key_hashes_paired::<Words>(x, filter)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
@@ -328,7 +330,7 @@ impl FieldLanes for Fields {
 
 /// One 32-bit word of sixteen hashes.
 #[derive(Clone, Copy)]
-pub(crate) struct Words(pub(crate) __m512i);
+struct Words(__m512i);
 
 impl WordLanes for Words {
     const LANES: usize = 16;

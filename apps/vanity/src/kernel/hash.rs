@@ -2,7 +2,7 @@
 
 use super::{
     filter::WordFilter,
-    lanes::{Coordinates, GROUP, WordLanes},
+    lanes::{Accepted, Coordinates, GROUP, Pair, WordLanes},
 };
 
 pub(crate) const SHA_INITIAL: [u32; 8] =
@@ -88,50 +88,13 @@ pub(crate) fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
     [a.add(i0), b.add(i1), c.add(i2), d.add(i3), e.add(i4), f.add(i5), g.add(i6), h.add(i7)]
 }
 
-/// The message schedule plus round constants, four rounds at a time.
-#[inline(always)]
-pub(crate) fn expand<W: WordLanes>(mut block: [W; 16], mut take: impl FnMut(usize, [W; 4])) {
-    macro_rules! quads {
-        ($($quad:literal)*) => { $(
-            if $quad >= 4 {
-                extend_block!(block, $quad % 4 * 4, $quad % 4 * 4 + 1, $quad % 4 * 4 + 2, $quad % 4 * 4 + 3);
-            }
-            let words = std::array::from_fn(|word| {
-                block[$quad % 4 * 4 + word].add(W::splat(SHA_ROUND[4 * $quad + word]))
-            });
-            take($quad, words);
-        )* };
-    }
-    quads!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-}
-
 const RIPEMD_INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
 /// RIPEMD-160 of a SHA-256 digest, given and returned as big-endian words.
-#[inline(always)]
-pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
-    ripemd160_among(digest, &mut Nothing)
-}
-
-/// What a processor can do on its other ports between the 80 steps of RIPEMD-160.
-///
-/// Not a closure, which could not be told to be compiled into each of its 80 places.
-pub(crate) trait OtherWork {
-    fn step(&mut self, step: usize);
-}
-
-struct Nothing;
-
-impl OtherWork for Nothing {
-    #[inline(always)]
-    fn step(&mut self, _: usize) {}
-}
-
-/// The same, with other work between the steps.
 ///
 /// The two lines of the function are taken step by step in turn: alone, each waits for its own results.
 #[inline(always)]
-pub(crate) fn ripemd160_among<W: WordLanes>(digest: [W; 8], other_work: &mut impl OtherWork) -> [W; 5] {
+pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
     let mut block = [W::splat(0); 16];
     for (word, value) in digest.into_iter().enumerate() {
         block[word] = value.swap_bytes();
@@ -153,37 +116,36 @@ pub(crate) fn ripemd160_among<W: WordLanes>(digest: [W; 8], other_work: &mut imp
     }
     // Five steps bring the variables back to their places; sixteen shift them by one.
     macro_rules! round {
-        ($n:literal, $fl:ident $kl:literal, $fr:ident $kr:literal,
+        ($fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident, $($step:tt)*) => {
-            round!(@ $n, $fl $kl, $fr $kr, $a $b $c $d $e, $p $q $r $s $t, $($step)*);
+            round!(@ $fl $kl, $fr $kr, $a $b $c $d $e, $p $q $r $s $t, $($step)*);
         };
-        (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
+        (@ $fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,
          $wl:literal $sl:literal $wr:literal $sr:literal $($rest:tt)*) => {
             step!($fl $kl, $a $b $c $d $e, $wl $sl);
             step!($fr $kr, $p $q $r $s $t, $wr $sr);
-            other_work.step($n);
-            round!(@ $n + 1, $fl $kl, $fr $kr, $e $a $b $c $d, $t $p $q $r $s, $($rest)*);
+            round!(@ $fl $kl, $fr $kr, $e $a $b $c $d, $t $p $q $r $s, $($rest)*);
         };
-        (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
+        (@ $fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,) => {};
     }
     let [mut a, mut b, mut c, mut d, mut e] = RIPEMD_INITIAL.map(W::splat);
     let [mut p, mut q, mut r, mut s, mut t] = RIPEMD_INITIAL.map(W::splat);
     // Word and rotation of the left step, then of the right.
-    round!(0, f1 0x0000_0000, f5 0x50a2_8be6, a b c d e, p q r s t,
+    round!(f1 0x0000_0000, f5 0x50a2_8be6, a b c d e, p q r s t,
         0 11 5 8  1 14 14 9  2 15 7 9  3 12 0 11  4 5 9 13  5 8 2 15  6 7 11 15  7 9 4 5
         8 11 13 7  9 13 6 7  10 14 15 8  11 15 8 11  12 6 1 14  13 7 10 14  14 9 3 12  15 8 12 6);
-    round!(16, f2 0x5a82_7999, f4 0x5c4d_d124, e a b c d, t p q r s,
+    round!(f2 0x5a82_7999, f4 0x5c4d_d124, e a b c d, t p q r s,
         7 7 6 9  4 6 11 13  13 8 3 15  1 13 7 7  10 11 0 12  6 9 13 8  15 7 5 9  3 15 10 11
         12 7 14 7  0 12 15 7  9 15 8 12  5 9 12 7  2 11 4 6  14 7 9 15  11 13 1 13  8 12 2 11);
-    round!(32, f3 0x6ed9_eba1, f3 0x6d70_3ef3, d e a b c, s t p q r,
+    round!(f3 0x6ed9_eba1, f3 0x6d70_3ef3, d e a b c, s t p q r,
         3 11 15 9  10 13 5 7  14 6 1 15  4 7 3 11  9 14 7 8  15 9 14 6  8 13 6 6  1 15 9 14
         2 14 11 12  7 8 8 13  0 13 12 5  6 6 2 14  13 5 10 13  11 12 0 13  5 7 4 7  12 5 13 5);
-    round!(48, f4 0x8f1b_bcdc, f2 0x7a6d_76e9, c d e a b, r s t p q,
+    round!(f4 0x8f1b_bcdc, f2 0x7a6d_76e9, c d e a b, r s t p q,
         1 11 8 15  9 12 6 5  11 14 4 8  10 15 1 11  0 14 3 14  8 15 11 14  12 9 15 6  4 8 0 14
         13 9 5 6  3 14 12 9  7 5 2 12  15 6 13 9  14 8 9 12  5 6 7 5  6 5 10 15  2 12 14 8);
-    round!(64, f5 0xa953_fd4e, f1 0x0000_0000, b c d e a, q r s t p,
+    round!(f5 0xa953_fd4e, f1 0x0000_0000, b c d e a, q r s t p,
         4 9 12 8  0 15 15 5  5 5 10 12  9 11 4 9  7 6 1 12  12 8 5 5  2 13 8 14  10 12 7 6
         14 5 6 8  1 12 2 13  3 13 13 6  8 14 14 5  11 11 0 15  6 8 3 13  15 5 9 11  13 6 11 11);
     let (left, right) = ([a, b, c, d, e], [p, q, r, s, t]);
@@ -214,18 +176,38 @@ fn f5<W: WordLanes>(x: W, y: W, z: W) -> W {
     y.or_not_xor(z, x)
 }
 
-/// The first word of each key's hash, tested against the filter.
+/// The first word of each key's hash, tested against the filter, for both prefixes.
 #[inline(always)]
-pub(crate) fn key_hashes<W: WordLanes>(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
-    let mut accepted = 0;
-    for first in (0..GROUP).step_by(W::LANES) {
-        let digest = sha256(key_block::<W>(x, first, odd));
-        accepted |= ripemd160(digest)[0].accepted_by(filter) << first;
-    }
-    accepted
+pub(crate) fn key_hashes<W: WordLanes>(x: &Coordinates, filter: &WordFilter) -> Accepted {
+    [false, true].map(
+        #[inline(always)]
+        |odd| {
+            let mut accepted = 0;
+            for first in (0..GROUP).step_by(W::LANES) {
+                let digest = sha256(key_block::<W>(x, first, odd));
+                accepted |= ripemd160(digest)[0].accepted_by(filter) << first;
+            }
+            accepted
+        },
+    )
 }
 
-/// The same for the P2SH script hash of the key's witness program.
+/// The same with the two prefixes' second hashes step by step in turn, for processors with registers for both: the two
+/// lines of one are not enough to keep the arithmetic ports busy.
+#[inline(always)]
+pub(crate) fn key_hashes_paired<W: WordLanes>(x: &Coordinates, filter: &WordFilter) -> Accepted {
+    const { assert!(W::LANES == GROUP) };
+    let even = sha256(key_block::<W>(x, 0, false));
+    let odd = sha256(key_block::<W>(x, 0, true));
+    let mut digests = [Pair(even[0], odd[0]); 8];
+    for (digest, (even, odd)) in digests.iter_mut().zip(even.into_iter().zip(odd)) {
+        *digest = Pair(even, odd);
+    }
+    let Pair(even, odd) = ripemd160(digests)[0];
+    [even.accepted_by(filter), odd.accepted_by(filter)]
+}
+
+/// As [`key_hashes`] for one prefix, of the P2SH script hash of the key's witness program.
 #[inline(always)]
 pub(crate) fn wrapped_key_hashes<W: WordLanes>(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
     let mut accepted = 0;

@@ -107,10 +107,10 @@ pub(crate) trait Hasher: Sync {
     );
 }
 
-/// Calls `hash` for each vector of x and each prefix.
-pub(crate) fn each_key(groups: &[Group], accepted: &mut [[Accepted; 3]], hash: impl Fn(&Coordinates, bool) -> u32) {
+/// Calls `hash` for each vector of x.
+pub(crate) fn each_key(groups: &[Group], accepted: &mut [[Accepted; 3]], hash: impl Fn(&Coordinates) -> Accepted) {
     for (x, accepted) in groups.as_flattened().iter().zip(accepted.as_flattened_mut()) {
-        *accepted = [hash(x, false), hash(x, true)];
+        *accepted = hash(x);
     }
 }
 
@@ -167,5 +167,66 @@ pub(crate) trait WordLanes: Copy {
     #[inline(always)]
     fn or_not_xor(self, b: Self, c: Self) -> Self {
         self.or(b.not()).xor(c)
+    }
+}
+
+/// Two vectors that go through the same operations.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair<W>(pub(crate) W, pub(crate) W);
+
+/// Each operation on both.
+macro_rules! on_both {
+    ($($name:ident($($argument:ident),*);)*) => { $(
+        #[inline(always)]
+        fn $name(self, $($argument: Self),*) -> Self {
+            Self(self.0.$name($($argument.0),*), self.1.$name($($argument.1),*))
+        }
+    )* };
+}
+
+impl<W: WordLanes> WordLanes for Pair<W> {
+    const LANES: usize = 2 * W::LANES;
+
+    #[inline(always)]
+    fn load(words: &[u32]) -> Self {
+        Self(W::load(&words[..W::LANES]), W::load(&words[W::LANES..]))
+    }
+
+    #[inline(always)]
+    fn splat(word: u32) -> Self {
+        Self(W::splat(word), W::splat(word))
+    }
+
+    #[inline(always)]
+    fn rotate_left<const BITS: i32, const REST: i32>(self) -> Self {
+        Self(self.0.rotate_left::<BITS, REST>(), self.1.rotate_left::<BITS, REST>())
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: u32>(self) -> Self {
+        Self(self.0.shift_right::<BITS>(), self.1.shift_right::<BITS>())
+    }
+
+    #[inline(always)]
+    fn shift_left<const BITS: u32>(self) -> Self {
+        Self(self.0.shift_left::<BITS>(), self.1.shift_left::<BITS>())
+    }
+
+    #[inline(always)]
+    fn accepted_by(self, filter: &WordFilter) -> u32 {
+        self.0.accepted_by(filter) | self.1.accepted_by(filter) << W::LANES
+    }
+
+    on_both! {
+        add(other);
+        xor(other);
+        and(other);
+        or(other);
+        not();
+        swap_bytes();
+        xor3(b, c);
+        choose(b, c);
+        majority(b, c);
+        or_not_xor(b, c);
     }
 }

@@ -30,11 +30,11 @@ impl Arithmetic for Portable {
 
 impl Hasher for Portable {
     fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        each_key(groups, accepted, |x, odd| hash::key_hashes::<u32>(x, odd, filter));
+        each_key(groups, accepted, |x| hash::key_hashes::<u32>(x, filter));
     }
 
     fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        each_key(groups, accepted, |x, odd| hash::wrapped_key_hashes::<u32>(x, odd, filter));
+        each_key(groups, accepted, |x| [false, true].map(|odd| hash::wrapped_key_hashes::<u32>(x, odd, filter)));
     }
 
     fn ethereum_hashes(

@@ -73,7 +73,8 @@ impl Proxy {
         let proxy = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             upstream: upstream.to_owned(),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            // A test makes hundreds of proxies, and the node takes only so many connections.
+            client: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap(),
             rules: Arc::new(Mutex::new(rules)),
             down: CancellationToken::new(),
             forwarding: Arc::default(),

@@ -1,3 +1,5 @@
+//! One live job: which of its tasks wait, run, are pending or finished, and who is to blame for what.
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -53,7 +55,7 @@ pub(super) struct Job {
     /// Tasks below `next` that wait to be given out again.
     again: BTreeSet<u64>,
     running: BTreeMap<u64, LeaseId>,
-    judged: BTreeMap<u64, (LeaseId, WorkerId)>,
+    pending: BTreeMap<u64, (LeaseId, WorkerId)>,
     finished: RangeSet,
     failures: BTreeMap<u64, u32>,
     worker_faults: usize,
@@ -83,7 +85,7 @@ impl Job {
             ahead: BTreeSet::new(),
             again: BTreeSet::new(),
             running: BTreeMap::new(),
-            judged: BTreeMap::new(),
+            pending: BTreeMap::new(),
             finished: RangeSet::default(),
             failures: BTreeMap::new(),
             worker_faults: 0,
@@ -98,7 +100,7 @@ impl Job {
         job.work_done = stored.work_done;
         for (index, lease, worker, verdict) in stored.results {
             match verdict {
-                Verdict::Pending => drop(job.judged.insert(index, (lease, worker))),
+                Verdict::Pending => drop(job.pending.insert(index, (lease, worker))),
                 Verdict::Certified => drop(job.finished.insert(index)),
                 Verdict::Rejected => job.blame(index, worker, Fault::Worker),
             }
@@ -106,9 +108,9 @@ impl Job {
         for (index, worker, fault) in stored.failures {
             job.blame(index, worker, fault);
         }
-        let seen = [job.finished.last(), job.judged.last_key_value().map(|(index, _)| *index)];
+        let seen = [job.finished.last(), job.pending.last_key_value().map(|(index, _)| *index)];
         job.next = seen.into_iter().flatten().max().map_or(0, |last| last + 1);
-        job.again = job.finished.missing_below(job.next).filter(|index| !job.judged.contains_key(index)).collect();
+        job.again = job.finished.missing_below(job.next).filter(|index| !job.pending.contains_key(index)).collect();
         job.started = job.next > 0 || !job.failures.is_empty() || job.worker_faults > 0;
         job
     }
@@ -162,18 +164,18 @@ impl Job {
     }
 
     /// The result waits for the submitter's verdict.
-    pub(super) fn judge(&mut self, index: u64, lease: LeaseId, worker: WorkerId) {
+    pub(super) fn hold(&mut self, index: u64, lease: LeaseId, worker: WorkerId) {
         self.running.remove(&index);
-        self.judged.insert(index, (lease, worker));
+        self.pending.insert(index, (lease, worker));
     }
 
-    pub(super) fn judged_by_lease(&self, lease: LeaseId) -> Option<(u64, WorkerId)> {
-        self.judged.iter().find(|(_, (given, _))| *given == lease).map(|(index, (_, worker))| (*index, *worker))
+    pub(super) fn pending_of(&self, lease: LeaseId) -> Option<(u64, WorkerId)> {
+        self.pending.iter().find(|(_, (given, _))| *given == lease).map(|(index, (_, worker))| (*index, *worker))
     }
 
     pub(super) fn certify(&mut self, index: u64, answered: bool) -> Step {
         self.running.remove(&index);
-        self.judged.remove(&index);
+        self.pending.remove(&index);
         self.failures.remove(&index);
         self.finished.insert(index);
         let all = self.finished.len() == self.spec.tasks;
@@ -189,10 +191,10 @@ impl Job {
 
     pub(super) fn fail(&mut self, index: u64, worker: WorkerId, fault: Fault) -> Step {
         self.running.remove(&index);
-        self.judged.remove(&index);
+        self.pending.remove(&index);
         self.again.insert(index);
         self.blame(index, worker, fault);
-        let last = self.last_failure.as_deref().unwrap_or("a wrong answer");
+        let last = self.last_failure.as_deref().unwrap_or("unknown");
         if self.failures.get(&index).is_some_and(|failures| *failures > self.spec.retries) {
             return Step::JobFailed(format!("task {index} failed {} times, last: {last}", self.spec.retries + 1));
         }
@@ -219,11 +221,6 @@ impl Job {
         }
     }
 
-    /// Whether something went wrong with an attempt of this worker.
-    pub(super) fn blames(&self, worker: WorkerId) -> bool {
-        self.excluded.contains(&worker) || self.avoided.contains(&worker)
-    }
-
     pub(super) fn worked(&mut self, units: u64, now: UnixMillis) {
         self.work_done = self.work_done.saturating_add(units);
         self.rate.add(units, now);
@@ -238,9 +235,9 @@ impl Job {
     }
 
     pub(super) fn counts(&self) -> TaskCounts {
-        let (running, judged, done) = (self.running.len() as u64, self.judged.len() as u64, self.finished.len());
+        let (running, pending, done) = (self.running.len() as u64, self.pending.len() as u64, self.finished.len());
         let total = self.spec.tasks;
-        TaskCounts { total, waiting: total - running - judged - done, running, judged, done, failed: 0 }
+        TaskCounts { total, waiting: total - running - pending - done, running, pending, done, failed: 0 }
     }
 
     pub(super) fn leases(&self) -> impl Iterator<Item = LeaseId> {
@@ -253,16 +250,16 @@ impl Job {
 
     pub(super) fn check_invariants(&self) {
         let known =
-            self.running.len() as u64 + self.judged.len() as u64 + self.finished.len() + self.again.len() as u64;
+            self.running.len() as u64 + self.pending.len() as u64 + self.finished.len() + self.again.len() as u64;
         assert_eq!(known, self.next + self.ahead.len() as u64, "each task given out is in exactly one place");
         assert!(self.next <= self.spec.tasks);
         assert!(self.again.iter().all(|index| *index < self.next || self.ahead.contains(index)));
         let places = |index: &u64| {
             usize::from(self.running.contains_key(index))
-                + usize::from(self.judged.contains_key(index))
+                + usize::from(self.pending.contains_key(index))
                 + usize::from(self.finished.contains(*index))
                 + usize::from(self.again.contains(index))
         };
-        assert!(self.running.keys().chain(self.judged.keys()).chain(&self.again).all(|index| places(index) == 1));
+        assert!(self.running.keys().chain(self.pending.keys()).chain(&self.again).all(|index| places(index) == 1));
     }
 }

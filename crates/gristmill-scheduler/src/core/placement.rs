@@ -6,7 +6,7 @@ use super::job::Job;
 use super::worker::Worker;
 use super::{Core, Effects};
 
-/// Why a worker may not run a job, or nothing if it may. The only place that decides.
+/// Why a worker may not run a job, or nothing if it may. Whether it is its turn is another question.
 pub(super) fn obstacle(id: WorkerId, worker: &Worker, job: &Job) -> Option<&'static str> {
     if !job.needs.met_by(&worker.offer) {
         return Some("the app has no target for what this worker offers, or needs more memory");

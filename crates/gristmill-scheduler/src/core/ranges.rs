@@ -1,3 +1,5 @@
+//! A set of task indices, held as ranges: a million finished tasks in a row cost as much as one.
+
 use std::collections::BTreeMap;
 
 /// A set of task indices, cheap while they come mostly in order.

@@ -1,3 +1,5 @@
+//! Proof that this pool gave a lease, for when it comes back after a restart that forgot it.
+
 use std::fmt;
 
 use gristmill_proto::id::{LeaseId, TaskId, WorkerId};

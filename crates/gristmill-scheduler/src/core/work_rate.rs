@@ -1,3 +1,5 @@
+//! How fast a job is being worked on, from what its workers report.
+
 use gristmill_proto::id::UnixMillis;
 
 /// Work units a second over the last few seconds.

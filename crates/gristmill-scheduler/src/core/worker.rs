@@ -1,3 +1,5 @@
+//! One worker: what it offers and which of its slots are taken.
+
 use std::collections::BTreeSet;
 
 use gristmill_proto::id::{LeaseId, UnixMillis};

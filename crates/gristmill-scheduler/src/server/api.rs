@@ -1,3 +1,5 @@
+//! The pool's HTTP API: jobs, workers, results.
+
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};

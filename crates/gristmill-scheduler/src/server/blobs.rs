@@ -1,3 +1,5 @@
+//! Upload and download of blobs over HTTP.
+
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 

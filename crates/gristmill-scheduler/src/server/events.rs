@@ -1,3 +1,6 @@
+//! Server-sent events: a job's picture now and after each change.
+
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +11,15 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 use gristmill_proto::id::JobId;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::Api;
 use super::api::{Authorized, Refusal};
 
 /// Streams open at once: each costs a socket and a buffer.
-const WATCHERS_MAX: usize = 4096;
-static WATCHERS: Semaphore = Semaphore::const_new(WATCHERS_MAX);
+pub(super) const WATCHERS_MAX: usize = 4096;
+/// Ended jobs that one who missed changes is told of besides the live ones.
+const MISSED_MAX: u32 = 1000;
 /// Shortest time between two pictures of one job: people see no faster, and the win itself is never held back longer.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,7 +49,7 @@ struct Watch {
     due: Vec<JobId>,
     ended: bool,
     fresh: bool,
-    _place: SemaphorePermit<'static>,
+    _place: OwnedSemaphorePermit,
 }
 
 fn watch(
@@ -54,7 +58,7 @@ fn watch(
     only: Option<JobId>,
     due: Vec<JobId>,
 ) -> Result<Events, Refusal> {
-    let place = WATCHERS.try_acquire().map_err(|_| {
+    let place = api.watchers.clone().try_acquire_owned().map_err(|_| {
         let error = format!("{WATCHERS_MAX} streams are open");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error, "read the job with a plain request instead")
     })?;
@@ -121,8 +125,10 @@ impl Watch {
         match self.only {
             Some(id) => self.note(id),
             None => {
-                let newest = self.api.pool.read(|reader| reader.job_ids(None, 1000)).unwrap_or_default();
-                newest.into_iter().for_each(|id| self.note(id));
+                let live: Vec<JobId> = self.api.pool.look(|core, _| core.live_jobs().collect());
+                let newest = self.api.pool.read(|reader| reader.job_ids(None, MISSED_MAX)).unwrap_or_default();
+                let all: BTreeSet<JobId> = self.due.drain(..).chain(live).chain(newest).collect();
+                self.due.extend(all);
             }
         }
     }

@@ -1,3 +1,5 @@
+//! A worker's WebSocket, from challenge to loss.
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +12,12 @@ use gristmill_proto::codec;
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::key::Purpose;
 use gristmill_proto::message::{Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, connect_statement};
-use gristmill_proto::outcome::Outcome;
+use gristmill_proto::outcome::{Outcome, OutputFile};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use super::{Api, random_bytes};
-use crate::core::ConnectionId;
+use crate::core::{ConnectionId, Finish};
 
 /// A worker that connects must have proven its key by then.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
@@ -95,7 +97,7 @@ async fn talk(
     loop {
         tokio::select! {
             message = receive(socket) => match message {
-                Ok(Some(message)) => match hear(api, id, connection, message) {
+                Ok(Some(message)) => match hear(api, id, connection, message).await {
                     ControlFlow::Continue(()) => {}
                     ControlFlow::Break(reason) => {
                         let _ = send(socket, &ToWorker::Refused { reason: reason.clone() }).await;
@@ -122,7 +124,7 @@ async fn talk(
     }
 }
 
-fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: ToPool) -> ControlFlow<String> {
+async fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: ToPool) -> ControlFlow<String> {
     debug!(worker = %id, ?message, "heard");
     let pool = &api.pool;
     match message {
@@ -137,22 +139,27 @@ fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: ToPool)
             pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
         }
         ToPool::Finished { lease, outcome, signature } => {
-            if let Some(missing) = missing_output(api, &outcome) {
-                let reason = format!("output {missing} was not uploaded");
-                pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
-                pool.send(connection, ToWorker::Recorded { lease, refused: Some(reason) });
-            } else {
-                pool.act(|core, now, effects| core.finished(id, connection, lease, *outcome, signature, now, effects));
-            }
+            let flaw = missing_output(api, &outcome).await;
+            let finish = Finish { lease, outcome, signature, flaw };
+            pool.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
         }
     }
     ControlFlow::Continue(())
 }
 
-/// The path of an output file whose bytes are not here.
-fn missing_output(api: &Api, outcome: &Outcome) -> Option<String> {
-    let missing = |size, digest| api.pool.blobs.open_blob(digest).map_or(true, |(_, actual)| actual != size);
-    outcome.files.iter().find(|file| missing(file.size, file.digest)).map(|file| file.path.clone())
+/// What is wrong if an output file's bytes are not here.
+async fn missing_output(api: &Arc<Api>, outcome: &Outcome) -> Option<String> {
+    // An outcome beyond its limits is refused for that.
+    if outcome.files.is_empty() || outcome.check().is_err() {
+        return None;
+    }
+    let (api, files) = (api.clone(), outcome.files.clone());
+    let missing = tokio::task::spawn_blocking(move || {
+        let missing =
+            |file: &OutputFile| api.pool.blobs.open_blob(file.digest).map_or(true, |(_, size)| size != file.size);
+        files.into_iter().find(missing).map(|file| format!("output {} was not uploaded", file.path))
+    });
+    missing.await.unwrap_or_else(|_| Some("the outputs could not be looked at".to_owned()))
 }
 
 /// The next message; nothing when the worker closed the connection.

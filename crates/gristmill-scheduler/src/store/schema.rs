@@ -1,3 +1,5 @@
+//! The pool's tables.
+
 use rusqlite::Connection;
 
 use super::StoreError;

@@ -1,3 +1,5 @@
+//! The one thread that writes: it commits whatever gathered during its last flush, then releases what waited for it.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use gristmill_proto::app::is_plain_path;
-use gristmill_proto::outcome::{ANSWER_BYTES_MAX, Limit, OUTPUT_FILES_MAX};
+use gristmill_proto::outcome::{ANSWER_BYTES_MAX, Limit, OUTPUT_FILES_MAX, OUTPUT_PATHS_BYTES_MAX};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -67,7 +67,7 @@ impl OutDir {
     /// links and holes could make larger than the disk.
     pub(crate) fn list(&self, disk_bytes: u64) -> Result<Listing, ListError> {
         let mut listing = Listing::default();
-        let mut total = 0_u64;
+        let (mut total, mut paths_bytes) = (0_u64, 0);
         let mut directories = vec![String::new()];
         while let Some(directory) = directories.pop() {
             for path in self.entries(&directory)? {
@@ -77,10 +77,11 @@ impl OutDir {
                     Kind::Regular(size) if path == ANSWER => listing.answer = Some(self.read_answer(size)?),
                     Kind::Regular(size) => {
                         total = total.saturating_add(size);
+                        paths_bytes += path.len();
                         listing.files.push(OutFile { path, size });
                     }
                 }
-                if listing.files.len() > OUTPUT_FILES_MAX {
+                if listing.files.len() > OUTPUT_FILES_MAX || paths_bytes > OUTPUT_PATHS_BYTES_MAX {
                     return Err(ListError::Over(Limit::Output));
                 }
                 if total > disk_bytes {

@@ -1,3 +1,5 @@
+//! `gristmill chain`: the embedded development chain alone.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

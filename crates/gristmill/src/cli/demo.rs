@@ -1,3 +1,5 @@
+//! `gristmill demo` and `gristmill dev`: a whole grid in one process.
+
 use std::path::PathBuf;
 
 use anyhow::Result;

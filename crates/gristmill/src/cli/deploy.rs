@@ -1,3 +1,5 @@
+//! `gristmill deploy`: a pool's contracts and its offer.
+
 use std::path::PathBuf;
 
 use alloy::primitives::Address;
@@ -6,7 +8,7 @@ use clap::Args;
 use gristmill_chain::dev;
 use gristmill_chain::rpc::Rpc;
 
-use super::oracle::KeyArgs;
+use super::key::KeyArgs;
 use crate::deploy::{self, Terms};
 use crate::report::{Report, thousands};
 use crate::wallet::{self, Wallet};

@@ -1,3 +1,5 @@
+//! `gristmill doctor`: what protects this machine.
+
 use anyhow::{Result, bail};
 use clap::Args;
 use gristmill_worker::doctor::{self, State};

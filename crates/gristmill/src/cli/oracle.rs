@@ -1,11 +1,13 @@
+//! `gristmill oracle`.
+
 use std::path::PathBuf;
 
-use alloy::signers::local::PrivateKeySigner;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use gristmill_chain::{dev, keystore};
+use gristmill_chain::dev;
 use tokio_util::sync::CancellationToken;
 
+use super::key::KeyArgs;
 use crate::deployment::Deployment;
 use crate::oracle::{self, Confirmations};
 use crate::pool_client::{PoolClient, read_token};
@@ -36,33 +38,6 @@ pub(super) struct OracleArgs {
     /// Blocks on top of an order's own before it is settled [default: 0 on a development chain, else 12]
     #[arg(long, value_name = "BLOCKS")]
     settle_confirmations: Option<u64>,
-}
-
-/// The key of an account. It stays in its file: neither flags nor the environment ever hold it.
-#[derive(Args)]
-pub(super) struct KeyArgs {
-    /// Encrypted keystore (Web3 Secret Storage v3)
-    #[arg(long, value_name = "FILE", requires = "password_file")]
-    key: Option<PathBuf>,
-    /// File with the keystore's password
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// Account of the development chain, whose keys everybody knows
-    #[arg(long, value_name = "NUMBER", conflicts_with = "key")]
-    dev_account: Option<usize>,
-}
-
-impl KeyArgs {
-    pub(super) fn load(&self, chain_id: u64) -> Result<PrivateKeySigner> {
-        match (&self.key, &self.password_file, self.dev_account) {
-            (Some(key), Some(password), _) => Ok(keystore::load(key, &keystore::Password::read(password)?)?),
-            (_, _, Some(account)) => Ok(keystore::dev_key(account, chain_id)?),
-            _ => bail!(
-                "whose account?\n\nhint: give a keystore with --key and --password-file, or on the development chain \
-                 --dev-account with a number"
-            ),
-        }
-    }
 }
 
 pub(super) async fn run(args: OracleArgs, shutdown: CancellationToken) -> Result<()> {

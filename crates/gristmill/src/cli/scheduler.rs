@@ -1,3 +1,5 @@
+//! `gristmill scheduler`: a pool.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

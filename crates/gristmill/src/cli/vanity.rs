@@ -1,6 +1,9 @@
-use std::path::PathBuf;
+//! `gristmill vanity`: order a vanity address from a shell, see how it goes, finish its key.
+
+use std::path::{Path, PathBuf};
 
 use alloy::primitives::U256;
+use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use futures_util::StreamExt;
@@ -9,14 +12,15 @@ use gristmill_chain::rpc::Rpc;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::oracle::KeyArgs;
-use crate::demo::{tell_progress, whole};
+use super::key::KeyArgs;
 use crate::deploy;
 use crate::deployment::Deployment;
 use crate::pool_client::PoolClient;
 use crate::report::{Report, thousands};
+use crate::rlc::rlc;
 use crate::roles;
-use crate::vanity_order::{self, Ending, LocalOrder, rlc};
+use crate::search_progress::{tell_progress, whole};
+use crate::vanity_order::{self, Ending, LocalOrder};
 use crate::wallet::{self, Wallet};
 
 #[derive(Args)]
@@ -66,86 +70,131 @@ enum VanityCommand {
 
 pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result<()> {
     let report = Report::new(args.json);
-    let orders = roles::folder(args.orders, "orders")?;
-    let rpc = Rpc::connect(&args.rpc)?;
+    let shell = Shell { orders: roles::folder(args.orders, "orders")?, rpc: Rpc::connect(&args.rpc)?, report };
     match args.command {
         VanityCommand::Order { pattern, deployment, key, dry_run } => {
-            let pattern = vanity_order::parse_pattern(&pattern)?;
-            let deployment = Deployment::read(&deployment)?;
-            let chain_id = wallet::chain_id(&rpc).await?;
-            if chain_id != deployment.chain_id {
-                bail!(
-                    "the deployment is on chain {}, but the endpoint serves chain {chain_id}\n\n\
-                     hint: give the right endpoint with --rpc, or the right file with --deployment",
-                    deployment.chain_id
-                );
-            }
-            let key = if dry_run { None } else { Some(key.load(chain_id)?) };
-            let mut order = vanity_order::prepare(&orders, &rpc, &deployment, &pattern).await?;
-            let record = &order.record;
-            let facts = json!({ "pattern": record.pattern, "difficulty": record.difficulty,
-                "price_nrlc": record.price.to_string(), "folder": order.dir });
-            let line = format!(
-                "one address in {} begins with {}; the search costs {}",
-                thousands(whole(record.difficulty)),
-                record.pattern,
-                rlc(U256::from(record.price))
+            shell.order(&pattern, &deployment, &key, dry_run).await
+        }
+        VanityCommand::Status { order: None, .. } => shell.all().await,
+        VanityCommand::Status { order: Some(name), watch } => shell.status(&name, watch.as_deref(), &shutdown).await,
+        VanityCommand::Finish { order } => shell.finish(&order).await,
+    }
+}
+
+/// What every command here works with.
+struct Shell {
+    orders: PathBuf,
+    rpc: Rpc,
+    report: Report,
+}
+
+impl Shell {
+    async fn order(&self, pattern: &str, deployment: &Path, key: &KeyArgs, dry_run: bool) -> Result<()> {
+        let pattern = vanity_order::parse_pattern(pattern)?;
+        let deployment = Deployment::read(deployment)?;
+        let chain_id = wallet::chain_id(&self.rpc).await?;
+        if chain_id != deployment.chain_id {
+            bail!(
+                "the deployment is on chain {}, but the endpoint serves chain {chain_id}\n\n\
+                 hint: give the right endpoint with --rpc, or the right file with --deployment",
+                deployment.chain_id
             );
-            report.event("quoted", &facts, &line);
-            let Some(key) = key else { return Ok(std::fs::remove_dir_all(&order.dir)?) };
-            let wallet = Wallet::new(rpc, key).await?;
-            if chain_id == dev::CHAIN_ID {
-                deploy::take_play_rlc(&wallet, deployment.token).await?;
-            }
-            let placed = vanity_order::place(&mut order, &wallet, &deployment).await;
-            if placed.is_err() && order.record.transaction.is_none() {
-                std::fs::remove_dir_all(&order.dir)?;
-            }
-            let gas = placed?;
-            let facts = json!({ "order": order.record.order, "transaction": order.record.transaction, "gas": gas,
-                "folder": order.dir });
-            let id = order.record.order.unwrap_or_default();
-            report.result("ordered", &facts, &format!("{id}\n\nyour half of the key is in {}", order.dir.display()));
-            Ok(())
         }
-        VanityCommand::Status { order: None, .. } => {
-            let list = LocalOrder::list(&orders)?;
-            if list.is_empty() {
-                report.event("none", &json!({}), &format!("no orders in {}", orders.display()));
-            }
-            for mut order in list {
-                tell_status(&rpc, &mut order, &report).await?;
-            }
-            Ok(())
+        let key = if dry_run { None } else { Some(key.load(chain_id)?) };
+        let mut order = vanity_order::prepare(&self.orders, &self.rpc, &deployment, &pattern).await?;
+        self.tell_quote(&order);
+        let placed = match key {
+            None => Ok(None),
+            Some(key) => self.pay(&mut order, key, &deployment).await.map(Some),
+        };
+        // A key that nothing was paid for is of no use to anybody.
+        if order.record.transaction.is_none() {
+            std::fs::remove_dir_all(&order.dir)?;
         }
-        VanityCommand::Status { order: Some(name), watch } => {
-            let mut order = find(&orders, &name)?;
-            order.refresh(&rpc).await?;
-            if let Some(url) = watch {
-                let pool = PoolClient::new(&url, "");
-                let watched = follow(&pool, &order, &report);
-                if let Some(watched) = shutdown.run_until_cancelled(watched).await {
-                    watched?;
-                }
-            }
-            tell_status(&rpc, &mut order, &report).await
+        let Some(gas) = placed? else { return Ok(()) };
+        let facts = json!({ "order": order.record.order, "transaction": order.record.transaction, "gas": gas,
+            "folder": order.dir });
+        let id = order.record.order.unwrap_or_default();
+        self.report.result("ordered", &facts, &format!("{id}\n\nyour half of the key is in {}", order.dir.display()));
+        Ok(())
+    }
+
+    fn tell_quote(&self, order: &LocalOrder) {
+        let record = &order.record;
+        let facts = json!({ "pattern": record.pattern, "difficulty": record.difficulty,
+            "price_nrlc": record.price.to_string(), "folder": order.dir });
+        let line = format!(
+            "one address in {} begins with {}; the search costs {}",
+            thousands(whole(record.difficulty)),
+            record.pattern,
+            rlc(U256::from(record.price))
+        );
+        self.report.event("quoted", &facts, &line);
+    }
+
+    /// The gas of the payment.
+    async fn pay(&self, order: &mut LocalOrder, key: PrivateKeySigner, deployment: &Deployment) -> Result<u64> {
+        let wallet = Wallet::new(self.rpc.clone(), key).await?;
+        if deployment.chain_id == dev::CHAIN_ID {
+            deploy::take_play_rlc(&wallet, deployment.token).await?;
         }
-        VanityCommand::Finish { order } => {
-            let order = find(&orders, &order)?;
-            match vanity_order::ending(&rpc, &order.record).await? {
-                Some(Ending::Settled(settlement)) => {
-                    let finished = order.finish(&settlement)?;
-                    let facts = json!({ "address": finished.address, "key_file": finished.key_file,
-                        "offset": finished.offset, "pattern": order.record.pattern });
-                    let text = format!("{}\n\nprivate key  {}", finished.address, finished.key_file.display());
-                    report.result("result", &facts, &text);
-                    Ok(())
-                }
-                Some(Ending::Refunded { transaction, amount }) => {
-                    bail!("there is no result: {} came back in {transaction}", rlc(amount))
-                }
-                None => bail!("the search goes on\n\nhint: `gristmill vanity status` tells how it goes"),
+        vanity_order::place(order, &wallet, deployment).await
+    }
+
+    async fn all(&self) -> Result<()> {
+        let list = LocalOrder::list(&self.orders)?;
+        if list.is_empty() {
+            self.report.event("none", &json!({}), &format!("no orders in {}", self.orders.display()));
+        }
+        for mut order in list {
+            self.tell_status(&mut order).await?;
+        }
+        Ok(())
+    }
+
+    async fn status(&self, name: &str, watch: Option<&str>, shutdown: &CancellationToken) -> Result<()> {
+        let mut order = find(&self.orders, name)?;
+        order.refresh(&self.rpc).await?;
+        if let Some(url) = watch {
+            let pool = PoolClient::new(url, "");
+            if let Some(watched) = shutdown.run_until_cancelled(follow(&pool, &order, &self.report)).await {
+                watched?;
             }
+        }
+        self.tell_status(&mut order).await
+    }
+
+    async fn tell_status(&self, order: &mut LocalOrder) -> Result<()> {
+        order.refresh(&self.rpc).await?;
+        let record = &order.record;
+        let state = match (record.transaction, vanity_order::ending(&self.rpc, record).await?) {
+            (_, Some(Ending::Settled(_))) => "settled",
+            (_, Some(Ending::Refunded { .. })) => "refunded",
+            (Some(_), None) if vanity_order::on_chain(&self.rpc, record).await?.is_some() => "open",
+            (Some(_), None) => "sent",
+            (None, None) => "unpaid",
+        };
+        let name = record.order.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let facts = json!({ "order": record.order, "pattern": record.pattern, "state": state, "folder": order.dir });
+        self.report.result("order", &facts, &format!("{name}  {:<10} {state}", record.pattern));
+        Ok(())
+    }
+
+    async fn finish(&self, name: &str) -> Result<()> {
+        let order = find(&self.orders, name)?;
+        match vanity_order::ending(&self.rpc, &order.record).await? {
+            Some(Ending::Settled(settlement)) => {
+                let finished = order.finish(&settlement)?;
+                let facts = json!({ "address": finished.address, "key_file": finished.key_file,
+                    "offset": finished.offset, "pattern": order.record.pattern });
+                let text = format!("{}\n\nprivate key  {}", finished.address, finished.key_file.display());
+                self.report.result("result", &facts, &text);
+                Ok(())
+            }
+            Some(Ending::Refunded { transaction, amount }) => {
+                bail!("there is no result: {} came back in {transaction}", rlc(amount))
+            }
+            None => bail!("the search goes on\n\nhint: `gristmill vanity status` tells how it goes"),
         }
     }
 }
@@ -161,23 +210,7 @@ async fn follow(pool: &PoolClient, order: &LocalOrder, report: &Report) -> Resul
     Ok(())
 }
 
-async fn tell_status(rpc: &Rpc, order: &mut LocalOrder, report: &Report) -> Result<()> {
-    order.refresh(rpc).await?;
-    let record = &order.record;
-    let state = match (record.transaction, vanity_order::ending(rpc, record).await?) {
-        (_, Some(Ending::Settled(_))) => "settled",
-        (_, Some(Ending::Refunded { .. })) => "refunded",
-        (Some(_), None) if vanity_order::on_chain(rpc, record).await?.is_some() => "open",
-        (Some(_), None) => "sent",
-        (None, None) => "unpaid",
-    };
-    let name = record.order.map_or_else(|| "-".to_owned(), |id| id.to_string());
-    let facts = json!({ "order": record.order, "pattern": record.pattern, "state": state, "folder": order.dir });
-    report.result("order", &facts, &format!("{name}  {:<10} {state}", record.pattern));
-    Ok(())
-}
-
-fn find(orders: &std::path::Path, name: &str) -> Result<LocalOrder> {
+fn find(orders: &Path, name: &str) -> Result<LocalOrder> {
     let fits = |order: &LocalOrder| order.record.order.is_some_and(|id| id.to_string().starts_with(name));
     let mut found: Vec<LocalOrder> = LocalOrder::list(orders)?.into_iter().filter(fits).collect();
     match found.len() {

@@ -1,3 +1,5 @@
+//! `gristmill worker`.
+
 use std::path::PathBuf;
 
 use anyhow::Result;

@@ -16,6 +16,8 @@ pub(super) struct Order {
     pub(super) details: IMarket::Order,
     /// Block of the `Requested` event; none while a reorganisation has taken it away.
     pub(super) requested_in: Option<u64>,
+    /// Head of the chain when it was taken away.
+    missing_since: u64,
     /// How the chain says it ended.
     pub(super) closed: Option<Closed>,
     pub(super) work: Work,
@@ -98,12 +100,36 @@ pub struct Confirmations {
 
 impl Order {
     fn new(details: IMarket::Order, block: u64) -> Self {
-        Self { details, requested_in: Some(block), closed: None, work: Work::None }
+        Self { details, requested_in: Some(block), missing_since: 0, closed: None, work: Work::None }
+    }
+
+    /// As it was stored. How long it has been missing is counted anew.
+    pub(super) fn stored(
+        details: IMarket::Order,
+        requested_in: Option<u64>,
+        closed: Option<Closed>,
+        work: Work,
+        chain: ChainView,
+    ) -> Self {
+        Self { details, requested_in, missing_since: chain.head, closed, work }
+    }
+
+    /// A reorganisation took it away, and it did not come back.
+    fn is_gone(&self, chain: ChainView) -> bool {
+        self.requested_in.is_none() && chain.head >= self.missing_since + GONE_DEPTH
+    }
+
+    /// Nothing that could still happen concerns it.
+    fn is_past(&self, chain: ChainView) -> bool {
+        let closed = self.closed.is_some_and(|closed| closed.block + FORGET_DEPTH <= chain.head);
+        let missing = self.requested_in.is_none() && self.missing_since + FORGET_DEPTH <= chain.head;
+        let expired = self.details.deadline.saturating_add(FORGET_SECONDS) < chain.timestamp;
+        (closed || missing || expired) && !matches!(self.work, Work::Started { .. })
     }
 
     pub(super) fn todo(&self, chain: ChainView, confirmations: Confirmations) -> Option<Todo> {
         let expired = chain.timestamp > self.details.deadline;
-        if self.closed.is_some() || expired {
+        if self.closed.is_some() || expired || self.is_gone(chain) {
             return match self.work {
                 Work::Started { job } => Some(Todo::CancelJob { job }),
                 _ => None,
@@ -139,8 +165,12 @@ pub(super) struct Ledger {
     forgotten: Vec<B256>,
 }
 
-/// A closed order this deep below the head is forgotten.
+/// An order that a reorganisation took away is worked on for so many blocks more: most come back with the next.
+const GONE_DEPTH: u64 = 64;
+/// An order that was closed or taken away so many blocks ago is forgotten, as is one long past its deadline: its
+/// requester may take the money back at any time, or never.
 const FORGET_DEPTH: u64 = 256;
+const FORGET_SECONDS: u64 = 7 * 24 * 3600;
 
 impl Ledger {
     pub(super) fn restore(orders: impl IntoIterator<Item = (B256, Order)>, chain: ChainView) -> Self {
@@ -166,6 +196,9 @@ impl Ledger {
             let requested = order.requested_in.filter(|block| *block <= to);
             let closed = order.closed.filter(|closed| closed.block <= to);
             if (requested, closed) != (order.requested_in, order.closed) {
+                if requested.is_none() && order.requested_in.is_some() {
+                    order.missing_since = to;
+                }
                 (order.requested_in, order.closed) = (requested, closed);
                 self.changed.insert(*id);
             }
@@ -188,8 +221,7 @@ impl Ledger {
     /// The chain has come to `chain`; what is closed for good is forgotten.
     pub(super) fn advance(&mut self, chain: ChainView) {
         self.chain = chain;
-        let settled = |order: &Order| order.closed.is_some_and(|closed| closed.block + FORGET_DEPTH <= chain.head);
-        self.forgotten.extend(self.orders.extract_if(.., |_, order| settled(order)).map(|(id, _)| id));
+        self.forgotten.extend(self.orders.extract_if(.., |_, order| order.is_past(chain)).map(|(id, _)| id));
     }
 
     /// The pool's part of an order has moved on. A step back is ignored: it is old news.
@@ -289,6 +321,31 @@ mod tests {
         ledger.requested(ID, details(), 10);
         ledger.advance(ChainView { head: 10, timestamp: 500 });
         assert_eq!(todo(&ledger), Some(Todo::Settle { answer: answer() }));
+    }
+
+    #[test]
+    fn an_order_that_does_not_come_back_is_let_go() {
+        let mut ledger = ledger();
+        ledger.work(ID, Work::Started { job: JobId(1) });
+        ledger.rewind(9);
+        ledger.advance(ChainView { head: 9 + GONE_DEPTH - 1, timestamp: 501 });
+        assert_eq!(todo(&ledger), None);
+        ledger.advance(ChainView { head: 9 + GONE_DEPTH, timestamp: 502 });
+        assert_eq!(todo(&ledger), Some(Todo::CancelJob { job: JobId(1) }));
+        ledger.advance(ChainView { head: 9 + FORGET_DEPTH, timestamp: 503 });
+        assert!(ledger.get(&ID).is_some(), "its job is still to be cancelled");
+        ledger.work(ID, Work::Over { reason: "gone".into() });
+        ledger.advance(ChainView { head: 9 + FORGET_DEPTH, timestamp: 503 });
+        assert!(ledger.get(&ID).is_none());
+    }
+
+    #[test]
+    fn an_order_that_nobody_closes_is_forgotten_long_after_its_deadline() {
+        let mut ledger = ledger();
+        ledger.advance(ChainView { head: 11, timestamp: 1_000 + FORGET_SECONDS });
+        assert!(ledger.get(&ID).is_some());
+        ledger.advance(ChainView { head: 12, timestamp: 1_001 + FORGET_SECONDS });
+        assert!(ledger.get(&ID).is_none());
     }
 
     #[test]

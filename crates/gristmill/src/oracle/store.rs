@@ -75,24 +75,22 @@ impl Store {
     }
 
     pub(super) fn ledger(&self) -> Result<Ledger> {
+        let chain = self.connection.query_row("SELECT head, timestamp FROM chain", [], |row| {
+            Ok(ChainView { head: row.get(0)?, timestamp: row.get(1)? })
+        })?;
         let mut statement = self
             .connection
             .prepare("SELECT id, details, requested_in, closed, work FROM market_order WHERE NOT forgotten")?;
         let mut rows = statement.query([])?;
         let mut orders = Vec::new();
         while let Some(row) = rows.next()? {
+            let id = B256::from(row.get::<_, [u8; 32]>(0)?);
+            let details = IMarket::Order::abi_decode(&row.get::<_, Vec<u8>>(1)?)?;
             let closed: Option<Vec<u8>> = row.get(3)?;
-            let order = Order {
-                details: IMarket::Order::abi_decode(&row.get::<_, Vec<u8>>(1)?)?,
-                requested_in: row.get(2)?,
-                closed: closed.map(|closed| codec::decode::<Closed>(&closed, WORK_BYTES_MAX)).transpose()?,
-                work: codec::decode::<Work>(&row.get::<_, Vec<u8>>(4)?, WORK_BYTES_MAX)?,
-            };
-            orders.push((B256::from(row.get::<_, [u8; 32]>(0)?), order));
+            let closed = closed.map(|closed| codec::decode::<Closed>(&closed, WORK_BYTES_MAX)).transpose()?;
+            let work = codec::decode::<Work>(&row.get::<_, Vec<u8>>(4)?, WORK_BYTES_MAX)?;
+            orders.push((id, Order::stored(details, row.get(2)?, closed, work, chain)));
         }
-        let chain = self.connection.query_row("SELECT head, timestamp FROM chain", [], |row| {
-            Ok(ChainView { head: row.get(0)?, timestamp: row.get(1)? })
-        })?;
         Ok(Ledger::restore(orders, chain))
     }
 

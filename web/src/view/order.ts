@@ -7,7 +7,7 @@ import { type Hex, toHex } from "../bytes";
 import { sendRefund } from "../chain/pay";
 import { count, duration, inWords, percent, rate, rlc, when } from "../format";
 import { secondsFor } from "../odds";
-import { inOneSentence, type PlotModel, plotModel } from "../plot";
+import { inOneSentence, type PlotModel, plotModel } from "../plot-model";
 import { foundIn, isFinal } from "../pool";
 import { explain, Problem } from "../problem";
 import { type OrderState, type OrderWatch, watchOrder } from "../watch";

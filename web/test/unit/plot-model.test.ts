@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { inOneSentence, plotModel, thin, ticksUpTo } from "../../src/plot";
+import { inOneSentence, plotModel, thin, ticksUpTo } from "../../src/plot-model";
 
 const steady = (seconds: number, rate: number) =>
   Array.from({ length: seconds + 1 }, (_, at) => ({ at, done: at * rate }));
