@@ -10,7 +10,7 @@ use super::{
     filter::WordFilter,
     hash,
     keccak::{self, DoubleLanes},
-    lanes::{Accepted, Coordinates, FieldLanes, Group, Hasher, Heights, WordLanes, each_key, each_point},
+    lanes::{Accepted, Coordinates, FieldLanes, Group, Hasher, Heights, Pair, WordLanes, each_key, each_point},
     walk::{Arithmetic, Centres, Pending, Walker},
 };
 use crate::{
@@ -414,6 +414,16 @@ impl WordLanes for Words {
     }
 
     #[inline(always)]
+    fn in_order(values: [&mut Self; 10]) {
+        pure!(in_order(values));
+    }
+
+    #[inline(always)]
+    fn both_in_order(values: [&mut Pair<Self>; 10]) {
+        pure!(both_in_order(values));
+    }
+
+    #[inline(always)]
     fn xor3(self, b: Self, c: Self) -> Self {
         Self(pure!(_mm512_ternarylogic_epi32::<0x96>(self.0, b.0, c.0)))
     }
@@ -432,6 +442,30 @@ impl WordLanes for Words {
     fn or_not_xor(self, b: Self, c: Self) -> Self {
         Self(pure!(_mm512_ternarylogic_epi32::<0x59>(self.0, b.0, c.0)))
     }
+}
+
+/// An instruction that is none, but which the compiler must believe to change these values.
+macro_rules! touch {
+    ($template:literal, $($value:expr)*) => {
+        // SAFETY: emits a comment.
+        unsafe { core::arch::asm!($template, $(inout(zmm_reg) $value,)* options(nomem, nostack, preserves_flags)) }
+    };
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn in_order([a, b, c, d, e, p, q, r, s, t]: [&mut Words; 10]) {
+    touch!("# {} {} {} {} {} {} {} {} {} {}", a.0 b.0 c.0 d.0 e.0 p.0 q.0 r.0 s.0 t.0);
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn both_in_order([a, b, c, d, e, p, q, r, s, t]: [&mut Pair<Words>; 10]) {
+    touch!(
+        "# {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}",
+        a.0.0 b.0.0 c.0.0 d.0.0 e.0.0 p.0.0 q.0.0 r.0.0 s.0.0 t.0.0
+        a.1.0 b.1.0 c.1.0 d.1.0 e.1.0 p.1.0 q.1.0 r.1.0 s.1.0 t.1.0
+    );
 }
 
 /// One 64-bit word of eight hashes.

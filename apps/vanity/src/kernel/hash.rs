@@ -36,33 +36,39 @@ pub(crate) fn key_block<W: WordLanes>(coordinates: &Coordinates, first: usize, o
     block
 }
 
-/// Replaces the words at these places by those sixteen rounds later.
-macro_rules! extend_block {
-    ($block:ident, $($t:expr),*) => { $(
-        let far = $block[($t + 1) % 16];
-        let near = $block[($t + 14) % 16];
-        let sum0 = far.rotate_left::<25, 7>().xor3(far.rotate_left::<14, 18>(), far.shift_right::<3>());
-        let sum1 = near.rotate_left::<15, 17>().xor3(near.rotate_left::<13, 19>(), near.shift_right::<10>());
-        $block[$t] = $block[$t].add(sum0).add($block[($t + 9) % 16]).add(sum1);
-    )* };
+#[inline(always)]
+fn splat_all<W: WordLanes, const N: usize>(words: &[u32; N]) -> [W; N] {
+    // Not `map`, which would be a function of its own, without the vector features of its caller.
+    let mut all = [W::splat(0); N];
+    for (lanes, word) in all.iter_mut().zip(words) {
+        *lanes = W::splat(*word);
+    }
+    all
 }
 
 #[inline(always)]
 pub(crate) fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
-    let initial = SHA_INITIAL.map(W::splat);
+    let initial = splat_all::<W, 8>(&SHA_INITIAL);
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = initial;
     macro_rules! round {
         ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $t:expr) => {
-            let word = block[$t % 16];
+            // Word by word between the rounds: rotations are scarcer than sums, and spread evenly they hide among them.
+            if $t >= 16 {
+                let far = block[($t + 1) % 16];
+                let near = block[($t + 14) % 16];
+                let sum0 = far.rotate_left::<25, 7>().xor3(far.rotate_left::<14, 18>(), far.shift_right::<3>());
+                let sum1 = near.rotate_left::<15, 17>().xor3(near.rotate_left::<13, 19>(), near.shift_right::<10>());
+                block[$t % 16] = block[$t % 16].add(sum0).add(block[($t + 9) % 16]).add(sum1);
+            }
             let sum1 = $e.rotate_left::<26, 6>().xor3($e.rotate_left::<21, 11>(), $e.rotate_left::<7, 25>());
-            let first = $h.add(W::splat(SHA_ROUND[$t])).add(word).add($e.choose($f, $g)).add(sum1);
+            let first = $h.add(W::splat(SHA_ROUND[$t])).add(block[$t % 16]).add($e.choose($f, $g)).add(sum1);
             let sum0 = $a.rotate_left::<30, 2>().xor3($a.rotate_left::<19, 13>(), $a.rotate_left::<10, 22>());
             $d = $d.add(first);
             $h = first.add(sum0.add($a.majority($b, $c)));
         };
     }
     macro_rules! eight {
-        ($t:expr) => {
+        ($($t:literal)*) => { $(
             round!(a b c d e f g h, $t);
             round!(h a b c d e f g, $t + 1);
             round!(g h a b c d e f, $t + 2);
@@ -71,19 +77,9 @@ pub(crate) fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
             round!(d e f g h a b c, $t + 5);
             round!(c d e f g h a b, $t + 6);
             round!(b c d e f g h a, $t + 7);
-        };
+        )* };
     }
-    eight!(0);
-    eight!(8);
-    extend_block!(block, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    eight!(16);
-    eight!(24);
-    extend_block!(block, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    eight!(32);
-    eight!(40);
-    extend_block!(block, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    eight!(48);
-    eight!(56);
+    eight!(0 8 16 24 32 40 48 56);
     let [i0, i1, i2, i3, i4, i5, i6, i7] = initial;
     [a.add(i0), b.add(i1), c.add(i2), d.add(i3), e.add(i4), f.add(i5), g.add(i6), h.add(i7)]
 }
@@ -96,8 +92,8 @@ const RIPEMD_INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_
 #[inline(always)]
 pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
     let mut block = [W::splat(0); 16];
-    for (word, value) in digest.into_iter().enumerate() {
-        block[word] = value.swap_bytes();
+    for (word, value) in block.iter_mut().zip(&digest) {
+        *word = value.swap_bytes();
     }
     block[8] = W::splat(0x80);
     block[14] = W::splat(256);
@@ -125,13 +121,14 @@ pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
          $wl:literal $sl:literal $wr:literal $sr:literal $($rest:tt)*) => {
             step!($fl $kl, $a $b $c $d $e, $wl $sl);
             step!($fr $kr, $p $q $r $s $t, $wr $sr);
+            W::in_order([&mut $a, &mut $b, &mut $c, &mut $d, &mut $e, &mut $p, &mut $q, &mut $r, &mut $s, &mut $t]);
             round!(@ $fl $kl, $fr $kr, $e $a $b $c $d, $t $p $q $r $s, $($rest)*);
         };
         (@ $fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,) => {};
     }
-    let [mut a, mut b, mut c, mut d, mut e] = RIPEMD_INITIAL.map(W::splat);
-    let [mut p, mut q, mut r, mut s, mut t] = RIPEMD_INITIAL.map(W::splat);
+    let [mut a, mut b, mut c, mut d, mut e] = splat_all::<W, 5>(&RIPEMD_INITIAL);
+    let [mut p, mut q, mut r, mut s, mut t] = splat_all::<W, 5>(&RIPEMD_INITIAL);
     // Word and rotation of the left step, then of the right.
     round!(f1 0x0000_0000, f5 0x50a2_8be6, a b c d e, p q r s t,
         0 11 5 8  1 14 14 9  2 15 7 9  3 12 0 11  4 5 9 13  5 8 2 15  6 7 11 15  7 9 4 5
@@ -192,18 +189,17 @@ pub(crate) fn key_hashes<W: WordLanes>(x: &Coordinates, filter: &WordFilter) -> 
     )
 }
 
-/// The same with the two prefixes' second hashes step by step in turn, for processors with registers for both: the two
-/// lines of one are not enough to keep the arithmetic ports busy.
+/// The same with the hashes of the two prefixes step by step in turn, for processors with registers for both: one alone
+/// is not enough to keep the arithmetic ports busy.
 #[inline(always)]
 pub(crate) fn key_hashes_paired<W: WordLanes>(x: &Coordinates, filter: &WordFilter) -> Accepted {
     const { assert!(W::LANES == GROUP) };
-    let even = sha256(key_block::<W>(x, 0, false));
-    let odd = sha256(key_block::<W>(x, 0, true));
-    let mut digests = [Pair(even[0], odd[0]); 8];
-    for (digest, (even, odd)) in digests.iter_mut().zip(even.into_iter().zip(odd)) {
-        *digest = Pair(even, odd);
+    let (even, odd) = (key_block::<W>(x, 0, false), key_block::<W>(x, 0, true));
+    let mut block = [Pair(even[0], odd[0]); 16];
+    for (pair, (even, odd)) in block.iter_mut().zip(even.iter().zip(&odd)) {
+        *pair = Pair(*even, *odd);
     }
-    let Pair(even, odd) = ripemd160(digests)[0];
+    let Pair(even, odd) = ripemd160(sha256(block))[0];
     [even.accepted_by(filter), odd.accepted_by(filter)]
 }
 

@@ -146,6 +146,16 @@ pub(crate) trait WordLanes: Copy {
     /// Bit i is set if lane i is in one of the filter's intervals.
     fn accepted_by(self, filter: &WordFilter) -> u32;
 
+    /// Everything that leads to these values is computed before anything that follows from them.
+    ///
+    /// The compiler would bring all steps of one line of RIPEMD-160 before those of the next, to save registers, and
+    /// each step waits for the one before.
+    #[inline(always)]
+    fn in_order(_values: [&mut Self; 10]) {}
+
+    #[inline(always)]
+    fn both_in_order(_values: [&mut Pair<Self>; 10]) {}
+
     #[inline(always)]
     fn xor3(self, b: Self, c: Self) -> Self {
         self.xor(b).xor(c)
@@ -215,6 +225,11 @@ impl<W: WordLanes> WordLanes for Pair<W> {
     #[inline(always)]
     fn accepted_by(self, filter: &WordFilter) -> u32 {
         self.0.accepted_by(filter) | self.1.accepted_by(filter) << W::LANES
+    }
+
+    #[inline(always)]
+    fn in_order(values: [&mut Self; 10]) {
+        W::both_in_order(values);
     }
 
     on_both! {
