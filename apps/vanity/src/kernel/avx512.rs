@@ -82,6 +82,7 @@ impl Hasher for Avx512 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
 fn key_hashes(x: &Coordinates, filter: &WordFilter) -> Accepted {
+    align_stack();
     hash::key_hashes_paired::<Words>(x, filter)
 }
 
@@ -450,6 +451,17 @@ macro_rules! touch {
         // SAFETY: emits a comment.
         unsafe { core::arch::asm!($template, $(inout(zmm_reg) $value,)* options(nomem, nostack, preserves_flags)) }
     };
+}
+
+/// What does not fit in registers shall not lie across two cache lines: a stack is aligned to 16 bytes only, unless
+/// something on it asks for more.
+#[inline(always)]
+fn align_stack() {
+    #[repr(align(64))]
+    struct Line([u8; 64]);
+    let line = Line([0; 64]);
+    // SAFETY: emits a comment.
+    unsafe { core::arch::asm!("# {}", in(reg) &line.0, options(nostack, preserves_flags)) }
 }
 
 #[target_feature(enable = "avx512f")]

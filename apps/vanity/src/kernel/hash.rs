@@ -112,44 +112,49 @@ pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
     }
     // Five steps bring the variables back to their places; sixteen shift them by one.
     macro_rules! round {
-        ($fl:ident $kl:literal, $fr:ident $kr:literal,
+        ($n:literal, $fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident, $($step:tt)*) => {
-            round!(@ $fl $kl, $fr $kr, $a $b $c $d $e, $p $q $r $s $t, $($step)*);
+            round!(@ $n, $fl $kl, $fr $kr, $a $b $c $d $e, $p $q $r $s $t, $($step)*);
         };
-        (@ $fl:ident $kl:literal, $fr:ident $kr:literal,
+        (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,
          $wl:literal $sl:literal $wr:literal $sr:literal $($rest:tt)*) => {
             step!($fl $kl, $a $b $c $d $e, $wl $sl);
             step!($fr $kr, $p $q $r $s $t, $wr $sr);
-            W::in_order([&mut $a, &mut $b, &mut $c, &mut $d, &mut $e, &mut $p, &mut $q, &mut $r, &mut $s, &mut $t]);
-            round!(@ $fl $kl, $fr $kr, $e $a $b $c $d, $t $p $q $r $s, $($rest)*);
+            // What becomes constant at the start, or is not needed at the end, the compiler shall still find out.
+            if $n < 76 {
+                W::in_order([&mut $a, &mut $b, &mut $c, &mut $d, &mut $e, &mut $p, &mut $q, &mut $r, &mut $s, &mut $t]);
+            }
+            round!(@ $n + 1, $fl $kl, $fr $kr, $e $a $b $c $d, $t $p $q $r $s, $($rest)*);
         };
-        (@ $fl:ident $kl:literal, $fr:ident $kr:literal,
+        (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,) => {};
     }
     let [mut a, mut b, mut c, mut d, mut e] = splat_all::<W, 5>(&RIPEMD_INITIAL);
     let [mut p, mut q, mut r, mut s, mut t] = splat_all::<W, 5>(&RIPEMD_INITIAL);
     // Word and rotation of the left step, then of the right.
-    round!(f1 0x0000_0000, f5 0x50a2_8be6, a b c d e, p q r s t,
+    round!(0, f1 0x0000_0000, f5 0x50a2_8be6, a b c d e, p q r s t,
         0 11 5 8  1 14 14 9  2 15 7 9  3 12 0 11  4 5 9 13  5 8 2 15  6 7 11 15  7 9 4 5
         8 11 13 7  9 13 6 7  10 14 15 8  11 15 8 11  12 6 1 14  13 7 10 14  14 9 3 12  15 8 12 6);
-    round!(f2 0x5a82_7999, f4 0x5c4d_d124, e a b c d, t p q r s,
+    round!(16, f2 0x5a82_7999, f4 0x5c4d_d124, e a b c d, t p q r s,
         7 7 6 9  4 6 11 13  13 8 3 15  1 13 7 7  10 11 0 12  6 9 13 8  15 7 5 9  3 15 10 11
         12 7 14 7  0 12 15 7  9 15 8 12  5 9 12 7  2 11 4 6  14 7 9 15  11 13 1 13  8 12 2 11);
-    round!(f3 0x6ed9_eba1, f3 0x6d70_3ef3, d e a b c, s t p q r,
+    round!(32, f3 0x6ed9_eba1, f3 0x6d70_3ef3, d e a b c, s t p q r,
         3 11 15 9  10 13 5 7  14 6 1 15  4 7 3 11  9 14 7 8  15 9 14 6  8 13 6 6  1 15 9 14
         2 14 11 12  7 8 8 13  0 13 12 5  6 6 2 14  13 5 10 13  11 12 0 13  5 7 4 7  12 5 13 5);
-    round!(f4 0x8f1b_bcdc, f2 0x7a6d_76e9, c d e a b, r s t p q,
+    round!(48, f4 0x8f1b_bcdc, f2 0x7a6d_76e9, c d e a b, r s t p q,
         1 11 8 15  9 12 6 5  11 14 4 8  10 15 1 11  0 14 3 14  8 15 11 14  12 9 15 6  4 8 0 14
         13 9 5 6  3 14 12 9  7 5 2 12  15 6 13 9  14 8 9 12  5 6 7 5  6 5 10 15  2 12 14 8);
-    round!(f5 0xa953_fd4e, f1 0x0000_0000, b c d e a, q r s t p,
+    round!(64, f5 0xa953_fd4e, f1 0x0000_0000, b c d e a, q r s t p,
         4 9 12 8  0 15 15 5  5 5 10 12  9 11 4 9  7 6 1 12  12 8 5 5  2 13 8 14  10 12 7 6
         14 5 6 8  1 12 2 13  3 13 13 6  8 14 14 5  11 11 0 15  6 8 3 13  15 5 9 11  13 6 11 11);
-    let (left, right) = ([a, b, c, d, e], [p, q, r, s, t]);
-
     // After 80 steps the variables sit where they started.
-    let sum = |i: usize, l: usize, r: usize| W::splat(RIPEMD_INITIAL[i]).add(left[l]).add(right[r]).swap_bytes();
-    [sum(1, 2, 3), sum(2, 3, 4), sum(3, 4, 0), sum(4, 0, 1), sum(0, 1, 2)]
+    macro_rules! sums {
+        ($($i:literal $left:ident $right:ident)*) => {
+            [$(W::splat(RIPEMD_INITIAL[$i]).add($left).add($right).swap_bytes()),*]
+        };
+    }
+    sums!(1 c s  2 d t  3 e p  4 a q  0 b r)
 }
 
 #[inline(always)]
