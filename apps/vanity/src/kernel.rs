@@ -8,6 +8,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod back_end;
 mod filter;
 mod hash;
 mod keccak;
@@ -128,9 +129,9 @@ pub(crate) fn walk<'goal>(
     assert!(backend.is_available(), "this processor cannot run {backend}");
     match backend {
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 => Box::new(Walker::<avx2::Avx2>::new(goal, &avx2::Avx2, origin, first)),
+        Backend::Avx2 => Box::new(Walker::<avx2::Avx2>::new(goal, origin, first)),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx512 => Box::new(Walker::<avx512::Avx512>::new(goal, &avx512::Avx512, origin, first)),
-        _ => Box::new(Walker::<portable::Portable>::new(goal, &portable::Portable, origin, first)),
+        Backend::Avx512 => Box::new(Walker::<avx512::Avx512>::new(goal, origin, first)),
+        _ => Box::new(Walker::<portable::Portable>::new(goal, origin, first)),
     }
 }

@@ -56,18 +56,27 @@ async fn dies_at(victim: Victim, point: u64) -> bool {
     died
 }
 
-async fn every_point(victim: Victim, points_min: u64) {
-    let mut point = 1;
-    while dies_at(victim, point).await {
-        point += 1;
+/// Commits that happen together are flushed together, so the number of flushes varies from run to run: only several
+/// points in a row that are not reached mean that there are no more.
+async fn every_point(victim: Victim, deaths_min: u64) {
+    let (mut deaths, mut missed) = (0, 0);
+    for point in 1.. {
         assert!(point < POINTS_MAX);
+        if dies_at(victim, point).await {
+            (deaths, missed) = (deaths + 1, 0);
+        } else {
+            missed += 1;
+        }
+        if missed == 3 {
+            break;
+        }
     }
-    assert!(point > points_min, "{victim:?} died at {} flushes only", point - 1);
+    assert!(deaths >= deaths_min, "{victim:?} died at {deaths} flushes only");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chain() {
-    every_point(Victim::Chain, 1).await;
+    every_point(Victim::Chain, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,89 +4,21 @@
 use core::arch::x86_64::*;
 
 use super::{
+    back_end::{BackEnd, vector_back_end},
     filter::WordFilter,
-    hash, keccak,
-    keccak::DoubleLanes,
-    lanes::{Accepted, Coordinates, Group, Hasher, Heights, WordLanes, each_key, each_point},
-    walk::{Arithmetic, Centres, Pending, Walker},
+    hash,
+    keccak::{self, DoubleLanes},
+    lanes::{Accepted, Coordinates, WordLanes},
+    walk::{Centres, Pending, Walker},
 };
 use crate::{field::Element, kernel::Find};
 
-/// Only [`super::Backend::is_available`] may lead here: it looks for each feature named in the functions below.
 pub(crate) struct Avx2;
 
-impl Arithmetic for Avx2 {
-    type Field = Element;
-    const HALF: usize = 512;
-
-    fn check_block(
-        walker: &mut Walker<'_, Self>,
-        centres: &Centres<Element>,
-        finds: &mut Vec<Find>,
-    ) -> Option<Centres<Element>> {
-        // SAFETY: walks of this back end are only started where its features are, see the type.
-        unsafe { check_block(walker, centres, finds) }
-    }
-
-    fn spread(pending: &mut Pending<Element>) {
-        // SAFETY: as in `check_block`.
-        unsafe { spread(pending) }
-    }
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,adx")]
-fn check_block(
-    walker: &mut Walker<'_, Avx2>,
-    centres: &Centres<Element>,
-    finds: &mut Vec<Find>,
-) -> Option<Centres<Element>> {
-    walker.check_block_inline(centres, finds)
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,adx")]
-fn spread(pending: &mut Pending<Element>) {
-    pending.spread_inline();
-}
-
-impl Hasher for Avx2 {
-    fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x| unsafe { key_hashes(x, filter) });
-    }
-
-    fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x| unsafe {
-            [wrapped_key_hashes(x, false, filter), wrapped_key_hashes(x, true, filter)]
-        });
-    }
-
-    fn ethereum_hashes(
-        &self,
-        groups: &[Group],
-        heights: &[Heights],
-        filter: &WordFilter,
-        accepted: &mut [[Accepted; 3]],
-    ) {
-        // SAFETY: as in `check_block`.
-        each_point(groups, heights, accepted, |x, y| unsafe { ethereum_hashes(x, y, filter) });
-    }
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,adx")]
-fn key_hashes(x: &Coordinates, filter: &WordFilter) -> Accepted {
-    hash::key_hashes::<Words>(x, filter)
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,adx")]
-fn wrapped_key_hashes(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
-    hash::wrapped_key_hashes::<Words>(x, odd, filter)
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,adx")]
-fn ethereum_hashes(x: &Coordinates, y: &Coordinates, filter: &WordFilter) -> u32 {
-    keccak::address_words::<Doubles>(x, y, filter)
-}
+vector_back_end!(
+    Avx2, "avx2,bmi1,bmi2,adx", field Element, half 512, words Words, doubles Doubles,
+    key_hashes hash::key_hashes::<Words>
+);
 
 /// Wraps an intrinsic that computes on registers only.
 macro_rules! pure {

@@ -7,93 +7,30 @@
 use core::arch::x86_64::*;
 
 use super::{
+    back_end::{BackEnd, vector_back_end},
     filter::WordFilter,
     hash,
     keccak::{self, DoubleLanes},
-    lanes::{Accepted, Coordinates, FieldLanes, Group, Hasher, Heights, Pair, WordLanes, each_key, each_point},
-    walk::{Arithmetic, Centres, Pending, Walker},
+    lanes::{Accepted, Coordinates, FieldLanes, Pair, WordLanes},
+    walk::{Centres, Pending, Walker},
 };
 use crate::{
     field::{Element, FOLD, LIMB, PRIME, TOP},
     kernel::Find,
 };
 
-/// Only [`super::Backend::is_available`] may lead here: it looks for each feature named in the functions below.
 pub(crate) struct Avx512;
 
-impl Arithmetic for Avx512 {
-    type Field = Fields;
-    /// 512 products of 320 bytes stay in the second-level cache, and the inversion costs half a cycle per candidate.
-    const HALF: usize = 512;
+// 512 products of 320 bytes stay in the second-level cache, and the inversion costs half a cycle per candidate.
+vector_back_end!(
+    Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma", field Fields, half 512, words Words, doubles Doubles,
+    key_hashes paired_key_hashes
+);
 
-    fn check_block(
-        walker: &mut Walker<'_, Self>,
-        centres: &Centres<Fields>,
-        finds: &mut Vec<Find>,
-    ) -> Option<Centres<Fields>> {
-        // SAFETY: walks of this back end are only started where its features are, see the type.
-        unsafe { check_block(walker, centres, finds) }
-    }
-
-    fn spread(pending: &mut Pending<Fields>) {
-        // SAFETY: as in `check_block`.
-        unsafe { spread(pending) }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-fn check_block(
-    walker: &mut Walker<'_, Avx512>,
-    centres: &Centres<Fields>,
-    finds: &mut Vec<Find>,
-) -> Option<Centres<Fields>> {
-    walker.check_block_inline(centres, finds)
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-fn spread(pending: &mut Pending<Fields>) {
-    pending.spread_inline();
-}
-
-impl Hasher for Avx512 {
-    fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x| unsafe { key_hashes(x, filter) });
-    }
-
-    fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        // SAFETY: as in `check_block`.
-        each_key(groups, accepted, |x| unsafe {
-            [wrapped_key_hashes(x, false, filter), wrapped_key_hashes(x, true, filter)]
-        });
-    }
-
-    fn ethereum_hashes(
-        &self,
-        groups: &[Group],
-        heights: &[Heights],
-        filter: &WordFilter,
-        accepted: &mut [[Accepted; 3]],
-    ) {
-        // SAFETY: as in `check_block`.
-        each_point(groups, heights, accepted, |x, y| unsafe { ethereum_hashes(x, y, filter) });
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-fn key_hashes(x: &Coordinates, filter: &WordFilter) -> Accepted {
+#[inline(always)]
+fn paired_key_hashes(x: &Coordinates, filter: &WordFilter) -> Accepted {
     align_stack();
     hash::key_hashes_paired::<Words>(x, filter)
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-fn wrapped_key_hashes(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
-    hash::wrapped_key_hashes::<Words>(x, odd, filter)
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
-fn ethereum_hashes(x: &Coordinates, y: &Coordinates, filter: &WordFilter) -> u32 {
-    keccak::address_words::<Doubles>(x, y, filter)
 }
 
 /// Wraps an intrinsic that computes on registers only.

@@ -91,43 +91,6 @@ pub(crate) type Heights = [Coordinates; 2];
 /// For each prefix (for Ethereum: for y and −y), a bit per column: whether the first 32 bits of the hash may lie in a wanted range.
 pub(crate) type Accepted = [u32; 2];
 
-/// Hashes groups of points.
-pub(crate) trait Hasher: Sync {
-    /// As compressed keys with both prefixes.
-    fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]);
-    /// As the script hashes that wrap these.
-    fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]);
-    /// As Ethereum addresses, for y and for −y.
-    fn ethereum_hashes(
-        &self,
-        groups: &[Group],
-        heights: &[Heights],
-        filter: &WordFilter,
-        accepted: &mut [[Accepted; 3]],
-    );
-}
-
-/// Calls `hash` for each vector of x.
-pub(crate) fn each_key(groups: &[Group], accepted: &mut [[Accepted; 3]], hash: impl Fn(&Coordinates) -> Accepted) {
-    for (x, accepted) in groups.as_flattened().iter().zip(accepted.as_flattened_mut()) {
-        *accepted = hash(x);
-    }
-}
-
-/// Calls `hash` for each vector of x and each of y.
-pub(crate) fn each_point(
-    groups: &[Group],
-    heights: &[Heights],
-    accepted: &mut [[Accepted; 3]],
-    hash: impl Fn(&Coordinates, &Coordinates) -> u32,
-) {
-    for ((group, [y, negative_y]), accepted) in groups.iter().zip(heights).zip(accepted) {
-        for (x, accepted) in group.iter().zip(accepted) {
-            *accepted = [hash(x, y), hash(x, negative_y)];
-        }
-    }
-}
-
 /// The operations of SHA-256 and RIPEMD-160 on several 32-bit words at once.
 pub(crate) trait WordLanes: Copy {
     const LANES: usize;

@@ -1,17 +1,18 @@
 //! The back end that needs nothing from the processor: plain integers, one hash at a time.
 
 use super::{
+    back_end::BackEnd,
     filter::WordFilter,
     hash,
     keccak::{self, DoubleLanes},
-    lanes::{Accepted, Coordinates, FieldLanes, Group, Hasher, Heights, WordLanes, each_key, each_point},
-    walk::{Arithmetic, Centres, Pending, Walker},
+    lanes::{Accepted, Coordinates, FieldLanes, WordLanes},
+    walk::{Centres, Pending, Walker},
 };
 use crate::{field::Element, kernel::Find};
 
 pub(crate) struct Portable;
 
-impl Arithmetic for Portable {
+impl BackEnd for Portable {
     type Field = Element;
     const HALF: usize = 512;
 
@@ -26,25 +27,17 @@ impl Arithmetic for Portable {
     fn spread(pending: &mut Pending<Element>) {
         pending.spread_inline();
     }
-}
 
-impl Hasher for Portable {
-    fn key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        each_key(groups, accepted, |x| hash::key_hashes::<u32>(x, filter));
+    fn key_hashes(x: &Coordinates, filter: &WordFilter) -> Accepted {
+        hash::key_hashes::<u32>(x, filter)
     }
 
-    fn wrapped_key_hashes(&self, groups: &[Group], filter: &WordFilter, accepted: &mut [[Accepted; 3]]) {
-        each_key(groups, accepted, |x| [false, true].map(|odd| hash::wrapped_key_hashes::<u32>(x, odd, filter)));
+    fn wrapped_key_hashes(x: &Coordinates, odd: bool, filter: &WordFilter) -> u32 {
+        hash::wrapped_key_hashes::<u32>(x, odd, filter)
     }
 
-    fn ethereum_hashes(
-        &self,
-        groups: &[Group],
-        heights: &[Heights],
-        filter: &WordFilter,
-        accepted: &mut [[Accepted; 3]],
-    ) {
-        each_point(groups, heights, accepted, |x, y| keccak::address_words::<u64>(x, y, filter));
+    fn ethereum_hashes(x: &Coordinates, y: &Coordinates, filter: &WordFilter) -> u32 {
+        keccak::address_words::<u64>(x, y, filter)
     }
 }
 

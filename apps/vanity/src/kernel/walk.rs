@@ -8,7 +8,8 @@ use k256::{ProjectivePoint, Scalar};
 
 use super::{
     Find, Goal, Walk,
-    lanes::{Coordinates, FieldLanes, GROUP, Group, Hasher, Heights},
+    back_end::BackEnd,
+    lanes::{Coordinates, FieldLanes, GROUP, Group, Heights},
     table::{self, Affine},
 };
 use crate::{
@@ -16,35 +17,16 @@ use crate::{
     field::{BETA, Element},
 };
 
-/// How a back end does field elements. Each function is compiled for the processor features of the back end.
-pub(crate) trait Arithmetic: Sized {
-    type Field: FieldLanes;
-    /// Pairs per lane and block.
-    const HALF: usize;
-    const BLOCK_POINTS: u32 = (2 * Self::HALF * Self::Field::LANES) as u32;
-
-    /// [`Walker::check_block_inline`].
-    fn check_block(
-        walker: &mut Walker<'_, Self>,
-        centres: &Centres<Self::Field>,
-        finds: &mut Vec<Find>,
-    ) -> Option<Centres<Self::Field>>;
-
-    /// [`Pending::spread_inline`].
-    fn spread(pending: &mut Pending<Self::Field>);
-}
-
-pub(crate) struct Walker<'goal, A: Arithmetic> {
+pub(crate) struct Walker<'goal, B: BackEnd> {
     goal: &'goal Goal,
-    hasher: &'static dyn Hasher,
     origin: ProjectivePoint,
     /// The block starts at `origin + next·G`.
     next: Scalar,
     /// `None` when a centre is at infinity, or has to be found afresh.
-    centres: Option<Centres<A::Field>>,
+    centres: Option<Centres<B::Field>>,
     jump: Affine,
-    products: Vec<A::Field>,
-    pending: Pending<A::Field>,
+    products: Vec<B::Field>,
+    pending: Pending<B::Field>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,16 +35,15 @@ pub(crate) struct Centres<F> {
     y: F,
 }
 
-impl<'goal, A: Arithmetic> Walker<'goal, A> {
-    pub(crate) fn new(goal: &'goal Goal, hasher: &'static dyn Hasher, origin: ProjectivePoint, first: Scalar) -> Self {
+impl<'goal, B: BackEnd> Walker<'goal, B> {
+    pub(crate) fn new(goal: &'goal Goal, origin: ProjectivePoint, first: Scalar) -> Self {
         let mut walker = Self {
             goal,
-            hasher,
             origin,
             next: first,
             centres: None,
-            jump: table::jump(A::BLOCK_POINTS),
-            products: Vec::with_capacity(A::HALF + 1),
+            jump: table::jump(B::BLOCK_POINTS),
+            products: Vec::with_capacity(B::HALF + 1),
             pending: Pending::new(goal.kind == AddressKind::Ethereum),
         };
         walker.find_centres();
@@ -70,14 +51,14 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
     }
 
     fn find_centres(&mut self) {
-        let spacing = ProjectivePoint::GENERATOR * Scalar::from(2 * A::HALF as u64);
-        let first = self.origin + ProjectivePoint::GENERATOR * (self.next + Scalar::from(A::HALF as u64));
+        let spacing = ProjectivePoint::GENERATOR * Scalar::from(2 * B::HALF as u64);
+        let first = self.origin + ProjectivePoint::GENERATOR * (self.next + Scalar::from(B::HALF as u64));
         let points = std::iter::successors(Some(first), |point| Some(point + &spacing));
-        let centres: Option<Vec<Affine>> = points.take(A::Field::LANES).map(|point| Affine::of(&point)).collect();
+        let centres: Option<Vec<Affine>> = points.take(B::Field::LANES).map(|point| Affine::of(&point)).collect();
         self.centres = centres.map(|centres| {
             let x: Vec<Element> = centres.iter().map(|centre| centre.x).collect();
             let y: Vec<Element> = centres.iter().map(|centre| centre.y).collect();
-            Centres { x: A::Field::load(&x), y: A::Field::load(&y) }
+            Centres { x: B::Field::load(&x), y: B::Field::load(&y) }
         });
     }
 
@@ -85,19 +66,19 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
     #[inline(always)]
     pub(crate) fn check_block_inline(
         &mut self,
-        centres: &Centres<A::Field>,
+        centres: &Centres<B::Field>,
         finds: &mut Vec<Find>,
-    ) -> Option<Centres<A::Field>> {
-        let multiples = &table::multiples()[..A::HALF];
+    ) -> Option<Centres<B::Field>> {
+        let multiples = &table::multiples()[..B::HALF];
         let Centres { x: cx, y: cy } = *centres;
-        let zero = A::Field::splat(&Element::default());
+        let zero = B::Field::splat(&Element::default());
         let with_heights = self.goal.kind == AddressKind::Ethereum;
 
         self.products.clear();
-        let mut product = A::Field::splat(&self.jump.x).difference(&cx);
+        let mut product = B::Field::splat(&self.jump.x).difference(&cx);
         self.products.push(product);
         for multiple in multiples {
-            product = product.multiply(&A::Field::splat(&multiple.x).difference(&cx));
+            product = product.multiply(&B::Field::splat(&multiple.x).difference(&cx));
             self.products.push(product);
         }
         if product.is_any_zero() {
@@ -106,10 +87,10 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
 
         let mut inverse = product.invert();
         self.pending.push(cx, cy, 0);
-        for i in (1..=A::HALF).rev() {
+        for i in (1..=B::HALF).rev() {
             let multiple = &multiples[i - 1];
-            let gx = A::Field::splat(&multiple.x);
-            let gy = A::Field::splat(&multiple.y);
+            let gx = B::Field::splat(&multiple.x);
+            let gy = B::Field::splat(&multiple.y);
             let inverse_dx = inverse.multiply(&self.products[i - 1]);
             inverse = inverse.multiply(&gx.difference(&cx));
 
@@ -135,24 +116,36 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
         }
         self.flush(finds);
 
-        let jump_x = A::Field::splat(&self.jump.x);
-        let slope = A::Field::splat(&self.jump.y).difference(&cy).multiply(&inverse);
+        let jump_x = B::Field::splat(&self.jump.x);
+        let slope = B::Field::splat(&self.jump.y).difference(&cy).multiply(&inverse);
         let x = slope.square().canonical_difference(&cx, &jump_x);
         let y = slope.multiply(&cx.difference(&x)).canonical_difference(&cy, &zero);
         Some(Centres { x, y })
     }
 
     fn flush(&mut self, finds: &mut Vec<Find>) {
-        A::spread(&mut self.pending);
-        let count = (self.pending.points.len() * A::Field::LANES).div_ceil(GROUP);
+        B::spread(&mut self.pending);
+        let count = (self.pending.points.len() * B::Field::LANES).div_ceil(GROUP);
         let (groups, filter) = (&self.pending.groups[..count], &self.goal.filter);
         let mut accepted = [[[0; 2]; 3]; GROUPS];
         let results = &mut accepted[..count];
         match self.goal.kind {
-            AddressKind::P2pkh | AddressKind::P2wpkh => self.hasher.key_hashes(groups, filter, results),
-            AddressKind::P2shP2wpkh => self.hasher.wrapped_key_hashes(groups, filter, results),
+            AddressKind::P2pkh | AddressKind::P2wpkh => {
+                for (x, accepted) in groups.as_flattened().iter().zip(results.as_flattened_mut()) {
+                    *accepted = B::key_hashes(x, filter);
+                }
+            }
+            AddressKind::P2shP2wpkh => {
+                for (x, accepted) in groups.as_flattened().iter().zip(results.as_flattened_mut()) {
+                    *accepted = [false, true].map(|odd| B::wrapped_key_hashes(x, odd, filter));
+                }
+            }
             AddressKind::Ethereum => {
-                self.hasher.ethereum_hashes(groups, &self.pending.heights[..count], filter, results);
+                for ((group, heights), accepted) in groups.iter().zip(&self.pending.heights).zip(results) {
+                    for (x, accepted) in group.iter().zip(accepted) {
+                        *accepted = [&heights[0], &heights[1]].map(|y| B::ethereum_hashes(x, y, filter));
+                    }
+                }
             }
         }
         for (group, accepted) in accepted[..count].iter().enumerate() {
@@ -171,14 +164,14 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
     fn confirm(&self, group: usize, image: Image, accepted: u32, finds: &mut Vec<Find>) {
         for column in (0..GROUP).filter(|column| accepted >> column & 1 == 1) {
             let point = group * GROUP + column;
-            let Some(&step) = self.pending.steps.get(point / A::Field::LANES) else { break };
-            if step == A::HALF as i32 {
+            let Some(&step) = self.pending.steps.get(point / B::Field::LANES) else { break };
+            if step == B::HALF as i32 {
                 continue;
             }
-            let lane = point % A::Field::LANES;
+            let lane = point % B::Field::LANES;
             let (image, hash) = self.exact(group, image, column);
             if self.goal.ranges.contains(hash) {
-                let position = ((2 * lane + 1) * A::HALF) as i32 + step;
+                let position = ((2 * lane + 1) * B::HALF) as i32 + step;
                 finds.push(Find { position: position.cast_unsigned(), image, hash });
             }
         }
@@ -203,7 +196,7 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
     #[cold]
     fn check_block_slowly(&self, finds: &mut Vec<Find>) {
         let mut point = self.origin + ProjectivePoint::GENERATOR * self.next;
-        for position in 0..A::BLOCK_POINTS {
+        for position in 0..B::BLOCK_POINTS {
             if let Some(finite) = Affine::of(&point) {
                 for image in (0..6).filter_map(Image::new) {
                     let hash = finite.image_hash(image, self.goal.kind);
@@ -217,20 +210,20 @@ impl<'goal, A: Arithmetic> Walker<'goal, A> {
     }
 }
 
-impl<A: Arithmetic> Walk for Walker<'_, A> {
+impl<B: BackEnd> Walk for Walker<'_, B> {
     fn block_points(&self) -> u32 {
-        A::BLOCK_POINTS
+        B::BLOCK_POINTS
     }
 
     fn next_block(&mut self, finds: &mut Vec<Find>) {
         let next_centres = match self.centres {
-            Some(centres) => A::check_block(self, &centres, finds),
+            Some(centres) => B::check_block(self, &centres, finds),
             None => None,
         };
         if next_centres.is_none() {
             self.check_block_slowly(finds);
         }
-        self.next += Scalar::from(A::BLOCK_POINTS);
+        self.next += Scalar::from(B::BLOCK_POINTS);
         self.centres = next_centres;
         if self.centres.is_none() {
             self.find_centres();
@@ -239,7 +232,7 @@ impl<A: Arithmetic> Walk for Walker<'_, A> {
 }
 
 /// Groups between the curve and the hashes: enough that a group's stores have left the processor's store queue before
-/// wider loads read them, and that a hasher with a pipeline seldom runs dry; few enough for the second-level cache.
+/// wider loads read them; few enough for the second-level cache.
 const GROUPS: usize = 32;
 
 /// Points whose coordinates are known and whose hashes are not.
