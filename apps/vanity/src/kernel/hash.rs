@@ -181,17 +181,15 @@ fn f5<W: WordLanes>(x: W, y: W, z: W) -> W {
 /// The first word of each key's hash, tested against the filter, for both prefixes.
 #[inline(always)]
 pub(crate) fn key_hashes<W: WordLanes>(x: &Coordinates, filter: &WordFilter) -> Accepted {
-    [false, true].map(
-        #[inline(always)]
-        |odd| {
-            let mut accepted = 0;
-            for first in (0..GROUP).step_by(W::LANES) {
-                let digest = sha256(key_block::<W>(x, first, odd));
-                accepted |= ripemd160(digest)[0].accepted_by(filter) << first;
-            }
-            accepted
-        },
-    )
+    let mut accepted = [0; 2];
+    // A loop, so that the code is there once; no closure, which would be a function without the vector features.
+    for (odd, accepted) in accepted.iter_mut().enumerate() {
+        for first in (0..GROUP).step_by(W::LANES) {
+            let digest = sha256(key_block::<W>(x, first, odd == 1));
+            *accepted |= ripemd160(digest)[0].accepted_by(filter) << first;
+        }
+    }
+    accepted
 }
 
 /// The same with the hashes of the two prefixes step by step in turn, for processors with registers for both: one alone
