@@ -1,26 +1,27 @@
 //! The only place that writes to the terminal: results to stdout, everything else to stderr.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one printing module of the program")]
+//!
+//! A reader that has gone away (`| head`) ends nothing but the output.
 
 use std::io::{self, IsTerminal, Write};
 
 use super::BadArgument;
 
 pub(super) fn result(line: &str) {
-    println!("{line}");
+    let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
 pub(super) fn result_json(value: &serde_json::Value) {
-    println!("{value}");
+    let _ = writeln!(io::stdout().lock(), "{value}");
 }
 
 pub(super) fn note(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 pub(super) fn error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    note(&format!("error: {error:#}"));
     if let Some(hint) = error.downcast_ref::<BadArgument>().and_then(|bad| bad.hint.as_ref()) {
-        eprintln!("\nhint: {hint}");
+        note(&format!("\nhint: {hint}"));
     }
 }
 

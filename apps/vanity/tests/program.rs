@@ -1,0 +1,183 @@
+//! The program as people use it: what it prints, writes and refuses.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use vanity::{AddressKind, SecretKey};
+
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vanity"));
+        command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    fn told(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let told = self.told(args);
+        assert_eq!(told.lines().count(), 1, "one object: {told}");
+        serde_json::from_str(&told).unwrap()
+    }
+
+    fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(!output.status.success(), "{args:?} should fail");
+        assert!(output.stdout.is_empty(), "{args:?} prints no result");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+fn key_in(file: &Path) -> SecretKey {
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "only its owner reads {}", file.display());
+    SecretKey::from_wif(fs::read_to_string(file).unwrap().trim()).unwrap()
+}
+
+#[test]
+fn a_search_writes_the_key_of_the_address_it_prints() {
+    for (pattern, kind) in [
+        ("1Lo", AddressKind::P2pkh),
+        ("bc1qxy", AddressKind::P2wpkh),
+        ("3Ab", AddressKind::P2shP2wpkh),
+        ("0xbee", AddressKind::Ethereum),
+    ] {
+        let desk = Desk::new();
+        let told = desk.told(&["search", pattern, "--quiet"]);
+        let address = told.trim();
+        assert!(address.to_lowercase().starts_with(&pattern.to_lowercase()), "{address}");
+        let key = key_in(&desk.path(&format!("{address}.key")));
+        assert_eq!(key.public_key().address(kind), address);
+        assert!(!told.contains(key.to_wif().as_str()), "the key is not printed unasked");
+    }
+}
+
+#[test]
+fn a_split_key_goes_from_keygen_to_combine() {
+    let desk = Desk::new();
+    let public_key = desk.json(&["keygen", "--json"])["public_key"].as_str().unwrap().to_owned();
+    let half = key_in(&desk.path("vanity.key"));
+    let record = desk.told(&["search", "1Lo", "--public-key", &public_key, "--quiet"]);
+    fs::write(desk.path("found.json"), &record).unwrap();
+    assert!(desk.told(&["verify", "found.json"]).starts_with("valid: 1Lo"));
+    let combined = desk.json(&["combine", "found.json", "--json"]);
+    let address = combined["address"].as_str().unwrap();
+    let key = key_in(&desk.path(combined["key_file"].as_str().unwrap()));
+    assert_eq!(key.public_key().address(AddressKind::P2pkh), address);
+    assert_ne!(*key.to_bytes(), *half.to_bytes());
+
+    // A record for another key, or one that was changed, is refused, and nothing is written.
+    desk.told(&["keygen", "--out", "other.key"]);
+    let said = desk.refused(&["combine", "found.json", "--key", "other.key", "--out", "never.key"]);
+    assert!(said.contains("error:") && !desk.path("never.key").exists(), "{said}");
+    let mut changed: Value = serde_json::from_str(&record).unwrap();
+    changed["address"] = "1LoVEL9VZ4BLv4DDLLjmEMqq2qTjQNqq1L".into();
+    fs::write(desk.path("changed.json"), changed.to_string()).unwrap();
+    desk.refused(&["verify", "changed.json"]);
+    desk.refused(&["combine", "changed.json"]);
+    // No key file is ever overwritten.
+    assert!(desk.refused(&["keygen"]).contains("vanity.key"));
+}
+
+#[test]
+fn the_first_of_several_wishes_is_found() {
+    let desk = Desk::new();
+    let found = desk.json(&["search", "1Lov", "1a", "--json", "--quiet"]);
+    let (address, pattern) = (found["address"].as_str().unwrap(), found["pattern"].as_str().unwrap());
+    assert!(address.starts_with(pattern) && ["1Lov", "1a"].contains(&pattern), "{found}");
+    let found = desk.json(&["search", "1lo", "--ignore-case", "--json", "--quiet"]);
+    assert!(found["address"].as_str().unwrap().to_lowercase().starts_with("1lo"), "{found}");
+    let found = desk.json(&["search", "1L", "--suffix", "7", "--json", "--quiet"]);
+    assert!(found["address"].as_str().unwrap().ends_with('7'), "{found}");
+    let found = desk.json(&["search", "1", "--contains", "ab", "--json", "--quiet"]);
+    assert!(found["address"].as_str().unwrap().contains("ab"), "{found}");
+    let found = desk.json(&["search", "1", "--regex", "^1.[0-9]{2}", "--json", "--quiet"]);
+    assert!(found["address"].as_str().unwrap()[2..4].bytes().all(|byte| byte.is_ascii_digit()), "{found}");
+}
+
+#[test]
+fn every_back_end_finds() {
+    let desk = Desk::new();
+    for backend in ["portable", "avx2", "avx512"] {
+        if vanity::kernel::Backend::from_name(backend).is_some_and(|backend| backend.is_available()) {
+            let found = desk.json(&["search", "1Lo", "--backend", backend, "--json", "--quiet"]);
+            assert_eq!(found["backend"], backend);
+        }
+    }
+}
+
+#[test]
+fn a_stopped_search_goes_on_where_it_was() {
+    let desk = Desk::new();
+    let search = ["search", "1LoVEaaaa", "--resume", "state", "--quiet"];
+    let next = || {
+        let state = fs::read_to_string(desk.path("state")).ok()?;
+        serde_json::from_str::<Value>(&state).ok()?["next"].as_u64()
+    };
+    let mut last = 0;
+    for _ in 0..2 {
+        let mut child = desk.command(&search).spawn().unwrap();
+        let started = Instant::now();
+        while next().is_none_or(|next| next <= last) {
+            assert!(started.elapsed() < Duration::from_secs(120), "nothing is saved");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        last = next().unwrap();
+    }
+    key_in(&desk.path("state.key"));
+    let said = desk.refused(&["search", "1Noth", "--resume", "state", "--quiet"]);
+    assert!(said.contains("belongs to another search"), "{said}");
+}
+
+#[test]
+fn difficulty_is_exact_and_impossible_patterns_are_refused_with_a_possible_one() {
+    let desk = Desk::new();
+    let told = desk.json(&["difficulty", "1LoVE", "--json"]);
+    // As vanitygen's own calculation gives it, too.
+    assert!((told["difficulty"].as_f64().unwrap() - 4_476_342.8).abs() < 0.1, "{told}");
+    assert!(told["candidates_95"].as_f64().unwrap() > told["candidates_50"].as_f64().unwrap());
+    for (pattern, nearest) in [("1L0VE", "1LoVE"), ("bc1qbio", "hint:"), ("3zzz", "hint:"), ("0xghi", "hint:")] {
+        let said = desk.refused(&["difficulty", pattern]);
+        assert!(said.starts_with("error:") && said.contains(nearest), "{said}");
+    }
+    let said = desk.refused(&["search", "1Lo", "bc1qxy"]);
+    assert!(said.contains("one search looks for one kind"), "{said}");
+    let said = desk.refused(&["search", "1Lo", "--public-key", &format!("02{}", "ff".repeat(32))]);
+    assert!(said.contains("--public-key is refused"), "{said}");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_crash() {
+    let desk = Desk::new();
+    let mut child =
+        desk.command(&["difficulty", "1LoVE"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
