@@ -16,6 +16,21 @@ pub enum TransferError {
     Store(#[from] StoreError),
 }
 
+impl TransferError {
+    /// Whether it may go well another time: the other side is away, stopping or busy, rather than of another opinion.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Status { status, .. } => {
+                let busy =
+                    [StatusCode::REQUEST_TIMEOUT, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS].contains(status);
+                status.is_server_error() || busy
+            }
+            Self::Store(_) => false,
+        }
+    }
+}
+
 /// Brings a blob into the store from `{base}/api/blobs/{digest}`, unless it is there.
 pub async fn fetch(
     client: &Client,

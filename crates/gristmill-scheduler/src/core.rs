@@ -663,6 +663,13 @@ impl Core {
         })
     }
 
+    /// What the leases of a worker let it write, together.
+    pub fn output_allowed(&self, id: WorkerId) -> u64 {
+        let leases = self.workers.get(&id).into_iter().flat_map(|worker| &worker.leases);
+        let jobs = leases.filter_map(|lease| self.jobs.get(&self.leases.get(lease)?.task.job));
+        jobs.fold(0, |sum, job| sum.saturating_add(job.spec.limits.disk_bytes))
+    }
+
     pub fn live_jobs(&self) -> impl Iterator<Item = JobId> {
         self.jobs.keys().copied()
     }

@@ -182,7 +182,7 @@ impl Pool {
 }
 
 impl UploadGrant {
-    fn grant(&self, bytes: u64) {
+    pub(crate) fn grant(&self, bytes: u64) {
         self.bytes_left.fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX / 2), Ordering::Relaxed);
     }
 

@@ -11,6 +11,8 @@ use gristmill_proto::digest::Digest;
 use gristmill_proto::job::JobSpec;
 use reqwest::Client;
 
+use crate::attempts::Patience;
+
 /// Longest app file or input a worker takes.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
@@ -84,7 +86,13 @@ impl AppCache {
     }
 
     async fn fetch(&self, digest: Digest, size_max: u64) -> Result<(), TransferError> {
-        fetch(&self.client, &self.pool_url, &self.blobs, digest, size_max).await
+        let mut patience = Patience::default();
+        loop {
+            match fetch(&self.client, &self.pool_url, &self.blobs, digest, size_max).await {
+                Err(error) if error.is_passing() => patience.wait(&error).await,
+                ended => return ended,
+            }
+        }
     }
 }
 

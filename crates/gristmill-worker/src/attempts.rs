@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use gristmill_data::{TransferError, upload};
 use gristmill_proto::app::is_plain_path;
@@ -12,7 +14,7 @@ use gristmill_proto::outcome::{Outcome, OutputFile};
 use reqwest::Client;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::apps::{AppCache, AppError};
 use crate::process::{self, Attempt, Finished, RunError};
@@ -43,7 +45,7 @@ impl Attempts {
     pub(crate) async fn run(
         &self,
         lease: &Lease,
-        upload_token: &str,
+        upload_token: &UploadToken,
         events: &mpsc::UnboundedSender<Event>,
         cancel: CancellationToken,
     ) -> Outcome {
@@ -65,7 +67,7 @@ impl Attempts {
     async fn attempt(
         &self,
         lease: &Lease,
-        upload_token: &str,
+        upload_token: &UploadToken,
         events: &mpsc::UnboundedSender<Event>,
         cancel: CancellationToken,
     ) -> Result<Outcome, AttemptError> {
@@ -88,24 +90,60 @@ impl Attempts {
     }
 
     /// Uploads the output files. Their names and sizes were the app's to choose, so they are checked as anyone's.
-    async fn hand_in(&self, finished: &Finished, upload_token: &str) -> Result<Vec<OutputFile>, AttemptError> {
+    async fn hand_in(&self, finished: &Finished, upload_token: &UploadToken) -> Result<Vec<OutputFile>, AttemptError> {
         let mut files = Vec::with_capacity(finished.files.len());
         for listed in finished.files.iter().filter(|file| is_plain_path(&file.path)) {
             let path = || listed.path.clone();
             let failed = |source| AttemptError::Output { path: path(), source };
-            let mut file = finished.out.open(&listed.path).map_err(failed)?;
-            let (digest, size) = measure(&mut file).map_err(failed)?;
-            upload(&self.client, &self.pool_url, upload_token, digest, size, file)
-                .await
-                .map_err(|source| AttemptError::Upload { path: path(), source })?;
+            let (digest, size) = measure(&mut finished.out.open(&listed.path).map_err(failed)?).map_err(failed)?;
+            let mut patience = Patience::default();
+            loop {
+                let file = finished.out.open(&listed.path).map_err(failed)?;
+                let token = upload_token.read().unwrap_or_else(PoisonError::into_inner).clone();
+                match upload(&self.client, &self.pool_url, &token, digest, size, file).await {
+                    Ok(()) => break,
+                    Err(error) if may_be_sent(&error) => patience.wait(&error).await,
+                    Err(source) => return Err(AttemptError::Upload { path: path(), source }),
+                }
+            }
             files.push(OutputFile { path: path(), digest, size });
         }
         Ok(files)
     }
 }
 
+/// Bearer token of the connection that stands now: uploads go on over a reconnect.
+pub(crate) type UploadToken = Arc<RwLock<String>>;
+
+/// A pool that has restarted knows the token only once this worker has connected again.
+fn may_be_sent(error: &TransferError) -> bool {
+    let stranger =
+        matches!(error, TransferError::Status { status, .. } if *status == reqwest::StatusCode::UNAUTHORIZED);
+    stranger || error.is_passing()
+}
+
+/// Pauses between tries, ever longer. Nobody counts them: the pool takes back a lease that lasts too long.
+pub(crate) struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Patience {
+    pub(crate) async fn wait(&mut self, error: &TransferError) {
+        info!(%error, "waiting for the pool");
+        tokio::time::sleep(self.0).await;
+        self.0 = (2 * self.0).min(LAST_PAUSE);
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
 /// A cancelled attempt has this long to be gone; the sandbox kills within milliseconds.
-const CANCEL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
     let mut hasher = blake3::Hasher::new();

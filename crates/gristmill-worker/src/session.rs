@@ -1,7 +1,7 @@
 //! The worker's connection to its pool, and what it keeps when that breaks: running attempts go on, results wait.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -22,7 +22,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, UploadToken};
 
 /// Progress of one attempt is told at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
@@ -71,14 +71,14 @@ pub(crate) struct Session {
     events_in: mpsc::UnboundedSender<Event>,
     /// The pool whose leases are held: another pool at the same address must not get their results.
     pool: Option<String>,
-    upload_token: String,
+    upload_token: UploadToken,
 }
 
 impl Session {
     pub(crate) fn new(key: WorkerKey, offer: WorkerOffer, url: String, attempts: Arc<Attempts>) -> Self {
         let (events_in, events) = mpsc::unbounded_channel();
         let held = HashMap::new();
-        Self { key, offer, url, attempts, held, events, events_in, pool: None, upload_token: String::new() }
+        Self { key, offer, url, attempts, held, events, events_in, pool: None, upload_token: UploadToken::default() }
     }
 
     pub(crate) fn id(&self) -> WorkerId {
@@ -173,7 +173,7 @@ impl Session {
                 for lease in drop {
                     self.cancel(lease, "the pool no longer wants it");
                 }
-                self.upload_token = upload_token;
+                *self.upload_token.write().unwrap_or_else(PoisonError::into_inner) = upload_token;
                 Ok((socket, Duration::from_millis(alive_ms.max(10))))
             }
             ToWorker::Refused { reason } => Err(SessionError::Refused(reason)),

@@ -5,6 +5,10 @@ mod grid;
 use std::time::Duration;
 
 use grid::{Grid, Victim};
+use gristmill_proto::app::AppFile;
+use gristmill_proto::digest::Digest;
+use gristmill_proto::job::JobSpec;
+use gristmill_proto::view::JobState;
 
 /// Takes some seconds on one slot, so that kills land in the middle.
 const PATTERN: &str = "1QLbz";
@@ -50,6 +54,64 @@ async fn another_worker_takes_over_from_one_that_vanished() {
     grid.kill_worker(0);
     grid.until_settled(&order).await;
     grid.check_money(&[&order], &[]).await;
+}
+
+/// An output file is handed in though the pool that gave the lease has restarted meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scheduler_is_killed_before_an_output_is_handed_in() {
+    let mut grid = Grid::bare();
+    grid.start_worker();
+    let order = grid.order(PATTERN).record;
+    let args = ["unit", "--params", &hex::encode(&order.params), "--order", &format!("{:x}", order.order.unwrap())];
+    let rest = ["--worker", "{worker}", "--unit", "{task}", "--length", "60000000", "--threads", "1"];
+    let some_hashes = format!("{}00{}", "00".repeat(20), "ff".repeat(19));
+    let shares = ["--shares", &some_hashes, "--shares-out", "/out/shares"];
+    let all = args.iter().chain(&rest).chain(&shares);
+    let spec =
+        JobSpec { args: all.map(|arg| (*arg).to_owned()).collect(), ..JobSpec::new(grid.deployment.offer.plan.app) };
+    let job = grid.pool().submit(&spec).await.unwrap().id;
+    let view = async |grid: &Grid| grid.pool().job(job).await.unwrap();
+    let started = std::time::Instant::now();
+    while view(&grid).await.progress.done == 0 {
+        assert!(started.elapsed() < grid::PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    grid.restart_scheduler();
+    while !view(&grid).await.state.is_final() {
+        assert!(started.elapsed() < grid::PATIENCE, "{}", grid.log("worker-0"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let view = view(&grid).await;
+    assert_eq!(view.state, JobState::Done, "{:?}", view.reason);
+    assert_eq!(view.results[0].files[0].path, "shares");
+    assert!(view.results[0].files[0].size > 0);
+}
+
+/// A pool that goes away while a worker fetches from it is no fault of the worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scheduler_is_killed_while_an_app_is_fetched() {
+    let mut grid = Grid::bare();
+    let ballast = vec![7; 128 << 20];
+    let mut manifest = gristmill::embedded::vanity_manifest();
+    let file =
+        AppFile { path: "ballast".into(), digest: Digest::of(&ballast), size: ballast.len() as u64, executable: false };
+    manifest.targets[0].files.push(file.clone());
+    let app = grid.pool().publish(&manifest, &[(&file.digest, ballast)]).await.unwrap();
+    grid.start_worker();
+    let args = ["difficulty", "1Love"].map(str::to_owned).to_vec();
+    let job = grid.pool().submit(&JobSpec { args, retries: 0, ..JobSpec::new(app) }).await.unwrap().id;
+    let started = std::time::Instant::now();
+    while grid.pool().job(job).await.unwrap().tasks.running == 0 {
+        assert!(started.elapsed() < grid::PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    grid.restart_scheduler();
+    while !grid.pool().job(job).await.unwrap().state.is_final() {
+        assert!(started.elapsed() < grid::PATIENCE, "{}", grid.log("worker-0"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let view = grid.pool().job(job).await.unwrap();
+    assert_eq!(view.state, JobState::Done, "{:?}", view.reason);
 }
 
 /// One long storm: roles are killed one after the other at moments drawn from a seed, over several orders.

@@ -75,7 +75,9 @@ async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello)
         (_, Err(_)) => return,
     };
     info!(worker = %id, name = hello.offer.name, slots = hello.offer.slots, "worker connected");
-    let alive_ms = api.pool.look(|core, _| core.tuning().alive_ms);
+    let (alive_ms, allowed) = api.pool.look(|core, _| (core.tuning().alive_ms, core.output_allowed(id)));
+    // Leases given from here on bring their own allowance.
+    upload.grant(allowed);
     api.pool.send(connection, ToWorker::Welcome { alive_ms, upload_token: upload.token.clone(), drop });
     api.pool.act(|core, now, effects| core.greeted(id, now, effects));
 
