@@ -62,7 +62,8 @@ async fn an_order_that_is_dropped_is_never_settled() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(gristmill::vanity_order::ending(&grid.rpc(), &order.record).await.unwrap().is_none());
     assert_eq!(settlements(&grid).await, 0);
-    assert_eq!(pool_nonce(&grid).await, nonce, "the oracle did not even try");
+    assert_eq!(pool_nonce(&grid).await, nonce, "nothing was sent");
+    assert!(!grid.log("oracle").contains("refuses"), "the oracle did not even try\n{}", grid.log("oracle"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -361,6 +361,9 @@ mod tests {
         assert_eq!(ledger.todos(careful), []);
         ledger.advance(ChainView { head: 15, timestamp: 505 });
         assert_eq!(ledger.todos(careful), [(ID, Todo::Settle { answer: answer() })]);
+        // Blocks that a reorganisation took away are no confirmations.
+        ledger.rewind(13);
+        assert_eq!(ledger.todos(careful), []);
     }
 
     #[test]
