@@ -26,7 +26,8 @@ impl TransferError {
                     [StatusCode::REQUEST_TIMEOUT, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS].contains(status);
                 status.is_server_error() || busy
             }
-            Self::Store(_) => false,
+            // Enough others bring the same blob here already.
+            Self::Store(error) => matches!(error, StoreError::Busy { .. }),
         }
     }
 }

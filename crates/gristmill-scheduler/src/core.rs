@@ -66,8 +66,12 @@ impl Default for Tuning {
 /// Attempts of one job that may fail through the worker's fault (it lied, or could not even start) before the job
 /// does. Apart from the job's own retries, which count failures of the program.
 const WORKER_FAULTS_MAX: usize = 100;
-/// What is kept of a reason that a worker gives.
+/// What is kept of a reason that a worker or a submitter gives.
 const REASON_BYTES_MAX: usize = 1_024;
+
+fn kept(reason: &str) -> String {
+    reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
+}
 
 /// What the shell must do about an event, in this order: commit `changes`, then send `messages`, then tell watchers
 /// of `touched` jobs.
@@ -335,16 +339,17 @@ impl Core {
         let job = self.jobs.get_mut(&id).ok_or(VerdictError::NoSuchJob(id))?;
         let (index, worker) = job.pending_of(lease).ok_or(VerdictError::NotPending(id, lease))?;
         let task = TaskId { job: id, index };
-        if !certified {
-            job.last_failure = Some(if reason.is_empty() { "a wrong answer".to_owned() } else { reason.to_owned() });
-        }
-        let reason = reason.to_owned();
-        out.changes.push(Change::VerdictGiven { task, lease, worker, certified, reason, at: now });
+        let reason = kept(if reason.is_empty() && !certified { "a wrong answer" } else { reason });
+        let change = Change::VerdictGiven { task, lease, worker, certified, reason: reason.clone(), at: now };
+        out.changes.push(change);
         out.touched.insert(id);
-        let step = if certified { job.certify(index, true) } else { job.fail(index, worker, Fault::Worker) };
-        if !certified {
+        let step = if certified {
+            job.certify(index, true)
+        } else {
+            let step = job.fail(index, worker, Fault::Worker, &reason);
             self.withdraw(id, worker, out);
-        }
+            step
+        };
         self.after_step(id, step, now, out);
         Ok(())
     }
@@ -590,7 +595,7 @@ impl Core {
         now: UnixMillis,
         out: &mut Effects,
     ) {
-        let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
+        let reason = kept(reason);
         out.changes.push(Change::AttemptFailed {
             task,
             lease,
@@ -603,8 +608,7 @@ impl Core {
         out.touched.insert(task.job);
         self.end_lease(lease);
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
-        job.last_failure = Some(reason);
-        let step = job.fail(task.index, id, fault);
+        let step = job.fail(task.index, id, fault, &reason);
         if fault == Fault::Worker {
             self.withdraw(task.job, id, out);
         }

@@ -339,7 +339,10 @@ words!(Verdict, verdict_word, verdict_of,
     Verdict::Pending => "pending" Verdict::Pending,
     Verdict::Certified => "certified" Verdict::Certified,
     Verdict::Rejected => "rejected" Verdict::Rejected);
-words!(Fault, fault_word, fault_of, Fault::App => "app" Fault::App, Fault::Worker => "worker" Fault::Worker, Fault::Late => "late" Fault::Late);
+words!(Fault, fault_word, fault_of,
+    Fault::App => "app" Fault::App,
+    Fault::Worker => "worker" Fault::Worker,
+    Fault::Late => "late" Fault::Late);
 words!(JobState, state_word, state_of,
     JobState::Queued | JobState::Running => "live" JobState::Running,
     JobState::Done => "done" JobState::Done,

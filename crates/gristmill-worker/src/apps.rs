@@ -10,8 +10,9 @@ use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runti
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::JobSpec;
 use reqwest::Client;
+use tracing::info;
 
-use crate::attempts::Patience;
+use crate::patience::Patience;
 
 /// Longest app file or input a worker takes.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -89,7 +90,10 @@ impl AppCache {
         let mut patience = Patience::default();
         loop {
             match fetch(&self.client, &self.pool_url, &self.blobs, digest, size_max).await {
-                Err(error) if error.is_passing() => patience.wait(&error).await,
+                Err(error) if error.is_passing() => {
+                    info!(%error, "waiting for the pool");
+                    patience.wait().await;
+                }
                 ended => return ended,
             }
         }

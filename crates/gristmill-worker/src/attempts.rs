@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::apps::{AppCache, AppError};
+use crate::patience::Patience;
 use crate::process::{self, Attempt, Finished, RunError};
 use crate::sandbox::Sandbox;
 use crate::session::Event;
@@ -102,7 +103,10 @@ impl Attempts {
                 let token = upload_token.read().unwrap_or_else(PoisonError::into_inner).clone();
                 match upload(&self.client, &self.pool_url, &token, digest, size, file).await {
                     Ok(()) => break,
-                    Err(error) if may_be_sent(&error) => patience.wait(&error).await,
+                    Err(error) if may_be_sent(&error) => {
+                        info!(%error, "waiting for the pool");
+                        patience.wait().await;
+                    }
                     Err(source) => return Err(AttemptError::Upload { path: path(), source }),
                 }
             }
@@ -121,26 +125,6 @@ fn may_be_sent(error: &TransferError) -> bool {
         matches!(error, TransferError::Status { status, .. } if *status == reqwest::StatusCode::UNAUTHORIZED);
     stranger || error.is_passing()
 }
-
-/// Pauses between tries, ever longer. Nobody counts them: the pool takes back a lease that lasts too long.
-pub(crate) struct Patience(Duration);
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self(FIRST_PAUSE)
-    }
-}
-
-impl Patience {
-    pub(crate) async fn wait(&mut self, error: &TransferError) {
-        info!(%error, "waiting for the pool");
-        tokio::time::sleep(self.0).await;
-        self.0 = (2 * self.0).min(LAST_PAUSE);
-    }
-}
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A cancelled attempt has this long to be gone; the sandbox kills within milliseconds.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@
 mod apps;
 mod attempts;
 pub mod doctor;
+mod patience;
 pub mod process;
 mod role;
 pub mod sandbox;

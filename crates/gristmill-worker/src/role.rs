@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::apps::AppCache;
 use crate::attempts::Attempts;
+use crate::patience::Patience;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::session::{Session, SessionError};
 
@@ -48,10 +49,6 @@ pub enum WorkerError {
     Blobs(#[from] gristmill_data::StoreError),
 }
 
-/// Pauses between tries to reach a pool: doubled from the first to the last, each cut short by chance so that a
-/// thousand workers do not come back in the same instant.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 /// A connection that lasted so long was a good one: the next failure starts with short pauses again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(60);
 
@@ -90,7 +87,7 @@ impl Worker {
 
     /// Works for the pool until told to stop; then nothing of any attempt is left.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut pause = RETRY_FIRST;
+        let mut patience = Patience::default();
         while !shutdown.is_cancelled() {
             let started = tokio::time::Instant::now();
             let Err(error) = self.session.connected(&shutdown).await else { break };
@@ -101,26 +98,17 @@ impl Worker {
                 }
             }
             if started.elapsed() > GOOD_CONNECTION {
-                pause = RETRY_FIRST;
+                patience = Patience::default();
             }
-            let wait = tokio::time::sleep(pause.mul_f64(0.5 + fraction() / 2.0));
             tokio::select! {
-                () = wait => {}
+                () = patience.wait() => {}
                 () = self.session.offline() => {}
                 () = shutdown.cancelled() => {}
             }
-            pause = (pause * 2).min(RETRY_MAX);
         }
         self.session.stop().await;
         info!("worker stopped");
     }
-}
-
-/// Somewhere from 0 to 1.
-fn fraction() -> f64 {
-    let mut byte = [0];
-    let _ = getrandom::fill(&mut byte);
-    f64::from(byte[0]) / 255.0
 }
 
 fn socket_url(pool_url: &str) -> Result<String, WorkerError> {

@@ -310,7 +310,7 @@ impl Oracle {
     async fn watch_pool(&self) -> Result<()> {
         loop {
             if let Err(error) = self.watch_pool_once().await {
-                warn!(error = format!("{error:#}"), "the pool does not answer; trying again");
+                warn!(error = format!("{error:#}"), "the pool's news could not be taken in; trying again");
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }

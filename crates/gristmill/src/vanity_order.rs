@@ -214,15 +214,14 @@ impl LocalOrder {
         write_durably(&file, &(text + "\n"))
     }
 
-    /// Looks where the payment is now, and keeps the order's id.
-    pub async fn refresh(&mut self, rpc: &Rpc) -> Result<()> {
-        if let Some((order, _)) = on_chain(rpc, &self.record).await?
-            && self.record.order != Some(order)
-        {
+    /// Looks where the payment is now, and keeps the order's id. False if it is in no block.
+    pub async fn refresh(&mut self, rpc: &Rpc) -> Result<bool> {
+        let Some((order, _)) = on_chain(rpc, &self.record).await? else { return Ok(false) };
+        if self.record.order != Some(order) {
             self.record.order = Some(order);
             self.save()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Adds the found offset to the requester's half. The address is derived from the finished key by other code than

@@ -46,7 +46,6 @@ pub(super) struct Job {
     pub(super) excluded: HashSet<WorkerId>,
     /// Workers that saw the program fail or took too long; others are tried first.
     pub(super) avoided: HashSet<WorkerId>,
-    pub(super) last_failure: Option<String>,
     /// Our entry in the core's list of ready jobs.
     pub(super) listed: Option<(u64, JobId)>,
     /// Tasks from here on were never given out, but for those in `ahead`.
@@ -79,7 +78,6 @@ impl Job {
             needs,
             excluded: HashSet::new(),
             avoided: HashSet::new(),
-            last_failure: None,
             listed: None,
             next: 0,
             ahead: BTreeSet::new(),
@@ -189,12 +187,11 @@ impl Job {
         }
     }
 
-    pub(super) fn fail(&mut self, index: u64, worker: WorkerId, fault: Fault) -> Step {
+    pub(super) fn fail(&mut self, index: u64, worker: WorkerId, fault: Fault, last: &str) -> Step {
         self.running.remove(&index);
         self.pending.remove(&index);
         self.again.insert(index);
         self.blame(index, worker, fault);
-        let last = self.last_failure.as_deref().unwrap_or("unknown");
         if self.failures.get(&index).is_some_and(|failures| *failures > self.spec.retries) {
             return Step::JobFailed(format!("task {index} failed {} times, last: {last}", self.spec.retries + 1));
         }

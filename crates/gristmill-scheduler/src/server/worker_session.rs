@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use super::{Api, random_bytes};
-use crate::core::{ConnectionId, Finish};
+use crate::core::{ConnectError, ConnectionId, Finish};
 
 /// A worker that connects must have proven its key by then.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
@@ -63,10 +63,13 @@ async fn greet(pool: &str, socket: &mut WebSocket) -> Result<(WorkerId, Hello), 
 async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello) {
     let token = hex::encode(random_bytes());
     let (connection, mut outbox, upload) = api.pool.add_connection(token);
-    let (drop, durable) = api
-        .pool
-        .act(|core, now, effects| core.connect(id, connection, hello.offer.clone(), &hello.running, now, effects));
-    let drop = match (drop, durable.await) {
+    let (connected, durable) = api.pool.act(|core, now, effects| {
+        let drop = core.connect(id, connection, hello.offer.clone(), &hello.running, now, effects)?;
+        // Leases given from here on bring their own allowance.
+        upload.grant(core.output_allowed(id));
+        Ok::<_, ConnectError>(drop)
+    });
+    let drop = match (connected, durable.await) {
         (Ok(drop), Ok(())) => drop,
         (Err(error), _) => {
             api.pool.remove_connection(connection);
@@ -75,9 +78,7 @@ async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello)
         (_, Err(_)) => return,
     };
     info!(worker = %id, name = hello.offer.name, slots = hello.offer.slots, "worker connected");
-    let (alive_ms, allowed) = api.pool.look(|core, _| (core.tuning().alive_ms, core.output_allowed(id)));
-    // Leases given from here on bring their own allowance.
-    upload.grant(allowed);
+    let alive_ms = api.pool.look(|core, _| core.tuning().alive_ms);
     api.pool.send(connection, ToWorker::Welcome { alive_ms, upload_token: upload.token.clone(), drop });
     api.pool.act(|core, now, effects| core.greeted(id, now, effects));
 

@@ -13,8 +13,9 @@ use seccompiler::{
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Allowed, some of them with some arguments only: `not_permitted` and `wrong_family` below narrow clone, prctl, fcntl,
-/// chmod, mknod, the setting of limits, and sockets. Left out on purpose, among the rest: clone3 (its flags lie in memory that a
-/// filter cannot read), memfd_create (memory that no quota sees where there is no memory cgroup), sync and syncfs
+/// chmod, mknod, the setting of limits, and sockets.
+///
+/// Left out on purpose, among the rest: clone3 (its flags lie in memory that a filter cannot read), memfd_create (memory that no quota sees where there is no memory cgroup), sync and syncfs
 /// (they flush the owner's disks), inotify and fanotify (they watch files shared with other attempts), vmsplice, tee
 /// and splice (a history of holes), io_uring, ptrace and its kin, keyrings, bpf, perf, userfaultfd, mounts, set*id,
 /// personality, pidfd_getfd, System V and POSIX message queues and shared memory, open_by_handle_at.

@@ -165,14 +165,14 @@ impl Shell {
     }
 
     async fn tell_status(&self, order: &mut LocalOrder) -> Result<()> {
-        order.refresh(&self.rpc).await?;
+        let on_chain = order.refresh(&self.rpc).await?;
         let record = &order.record;
-        let state = match (record.transaction, vanity_order::ending(&self.rpc, record).await?) {
-            (_, Some(Ending::Settled(_))) => "settled",
-            (_, Some(Ending::Refunded { .. })) => "refunded",
-            (Some(_), None) if vanity_order::on_chain(&self.rpc, record).await?.is_some() => "open",
-            (Some(_), None) => "sent",
-            (None, None) => "unpaid",
+        let state = match vanity_order::ending(&self.rpc, record).await? {
+            Some(Ending::Settled(_)) => "settled",
+            Some(Ending::Refunded { .. }) => "refunded",
+            None if on_chain => "open",
+            None if record.transaction.is_some() => "sent",
+            None => "unpaid",
         };
         let name = record.order.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let facts = json!({ "order": record.order, "pattern": record.pattern, "state": state, "folder": order.dir });
