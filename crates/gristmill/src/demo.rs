@@ -42,7 +42,6 @@ pub struct Config {
 /// Ports that a demo prefers, so that a wallet and a bookmark stay good.
 pub const PAGE_PORT: u16 = 7117;
 pub const CHAIN_PORT: u16 = 7118;
-const DEPLOYMENT_FILE: &str = "deployment.json";
 const DEMOS_MAX: u32 = 16;
 /// Of the development chain. The page's demo wallet draws on another, so that nonces never collide.
 const POOL_ACCOUNT: usize = 1;
@@ -101,7 +100,8 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     roles.start("scheduler", async move { Ok(scheduler.run(stop).await?) });
 
     let oracle_config = oracle::Config {
-        data_dir: dir.join("oracle"),
+        // Its books are those of one market.
+        data_dir: dir.join(format!("oracle-{}", alloy::hex::encode(&deployment.market[..4]))),
         rpc_url: rpc_url.clone(),
         deployment: deployment.clone(),
         key: pool_wallet.key,
@@ -167,13 +167,12 @@ fn start_over(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The contracts on this demo's chain; deployed when they are not there, or when they offer an older program.
+/// The contracts on this demo's chain; deployed when they are not there. Another version of this program has its own.
 async fn deployed(dir: &Path, pool: &Wallet, provider: Address, report: &Report) -> Result<Deployment> {
-    let file = dir.join(DEPLOYMENT_FILE);
     let app = crate::embedded::vanity_manifest().digest();
+    let file = dir.join(format!("deployment-{}.json", deploy::edition(app, &Terms::default())));
     if file.exists()
         && let Ok(deployment) = Deployment::read(&file)
-        && deployment.offer.plan.app == app
         && !pool.rpc.code(deployment.shop).await?.is_empty()
     {
         let facts = json!({ "market": deployment.market, "shop": deployment.shop, "token": deployment.token });

@@ -49,6 +49,14 @@ pub struct Deployed {
     pub gas: u64,
 }
 
+/// A name for what [`deploy`] puts on a chain: another app, other terms or other contracts have another.
+pub fn edition(app: Digest, terms: &Terms) -> String {
+    let contracts = [&DevRLC::BYTECODE, &Market::BYTECODE, &VanityVerifier::BYTECODE, &VanityShop::BYTECODE];
+    let contracts: Vec<u8> = contracts.into_iter().flat_map(|code| code.to_vec()).collect();
+    let parts = [format!("{terms:?}").into_bytes(), format!("{:?}", plan(app, terms)).into_bytes(), contracts];
+    Digest::of(&parts.concat()).to_string()[..8].to_owned()
+}
+
 /// Deploys everything. `pool` becomes the owner of the offer; `token` is an existing RLC, or none for a play one.
 pub async fn deploy(
     pool: &Wallet,

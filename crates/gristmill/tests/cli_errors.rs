@@ -164,31 +164,6 @@ fn a_full_disk() {
 }
 
 /// Both find their ports, their folders and their results.
-#[test]
-fn two_demos_at_once() {
-    let home = tempfile::tempdir().unwrap();
-    let demo = || {
-        let mut demo = Command::new(GRISTMILL);
-        demo.args(["demo", "1Lo", "--exit", "--json"]).env("GRISTMILL_HOME", home.path());
-        demo.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
-    };
-    let demos = [demo(), demo()];
-    let results = demos.map(|demo| {
-        let output = demo.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let events: Vec<Value> =
-            stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
-        events.last().expect("a result").clone()
-    });
-    for result in &results {
-        assert_eq!(result["event"], "result");
-        assert!(result["address"].as_str().unwrap().starts_with("1Lo"), "{result}");
-        assert!(Path::new(result["key_file"].as_str().unwrap()).is_file());
-    }
-    assert_ne!(results[0]["key_file"], results[1]["key_file"]);
-}
-
 /// SIGTERM ends every role with status 0, and nothing of it stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_stop_when_told() {
