@@ -26,6 +26,11 @@ pub struct Search {
     pub backend: Backend,
 }
 
+/// From the start of one unit to that of the next.
+pub const UNIT_STRIDE: u64 = 1 << 34;
+/// Units with all their indices below 2^64.
+pub const UNITS: u64 = 1 << 30;
+
 /// Indices from `start` up to and not including `start + length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
@@ -37,6 +42,12 @@ impl Slice {
     /// `None` if an index would not fit in 64 bits.
     pub fn new(start: u64, length: u64) -> Option<Self> {
         (length == 0 || start.checked_add(length - 1).is_some()).then_some(Self { start, length })
+    }
+
+    /// The first indices of a unit. Units are apart, however much of each is searched.
+    pub fn of_unit(unit: u64, length: u64) -> Option<Self> {
+        let start = unit.checked_mul(UNIT_STRIDE)?;
+        if length > UNIT_STRIDE { None } else { Self::new(start, length) }
     }
 
     pub fn candidates(&self) -> u64 {

@@ -13,6 +13,8 @@ pub const ARGS_MAX: usize = 256;
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 pub const INPUTS_MAX: usize = 256;
 pub const RETRIES_MAX: u32 = 100;
+/// Shares expected of a task: checking them must cost the pool far less than finding them cost the worker.
+pub const SHARES_MAX: u64 = 1_000;
 /// Task indices stay exact in every JSON reader.
 pub const TASKS_MAX: u64 = 1 << 53;
 
@@ -25,7 +27,7 @@ pub struct JobSpec {
     pub external_id: Option<String>,
     /// Digest of the app's manifest.
     pub app: Digest,
-    /// `{task}` and `{worker}` stand for the task's index and the worker's id.
+    /// `{task}` and `{worker}` stand for the task's index and the worker's id, `{work}` for the work units to search.
     #[serde(default)]
     pub args: Vec<String>,
     #[serde(default)]
@@ -35,11 +37,11 @@ pub struct JobSpec {
     /// The job is a bag of this many tasks.
     #[serde(default = "one")]
     pub tasks: u64,
-    /// Work units in each task, as the app counts them, if that is known. A search in vain that claims fewer is refused.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub task_work: u64,
     #[serde(default)]
     pub done_when: DoneWhen,
+    /// How much there is to search in a job that any task may end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     #[serde(default)]
     pub trust: Trust,
     #[serde(default)]
@@ -56,11 +58,6 @@ fn one() -> u64 {
     1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 fn default_retries() -> u32 {
     3
 }
@@ -71,6 +68,45 @@ pub struct Input {
     /// Where the app finds it below `/in`.
     pub path: String,
     pub digest: Digest,
+}
+
+/// A space so large that each worker can be given as much of it as it searches in the same time. Counted in work units,
+/// as the app counts them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// For a worker of the pool's ordinary speed; a faster one is given more, a slower one less.
+    pub task_work: u64,
+    /// The search is given up after so much in vain.
+    pub work_max: u64,
+    /// How a search in vain is shown to have taken place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<ShareTerms>,
+}
+
+/// A search that finds near misses at a known rate, and leaves them in a file, shows its work: the pool checks and
+/// counts them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareTerms {
+    /// Who checks them: a name that the pool knows.
+    pub checker: String,
+    /// The file that holds them, below `/out`.
+    pub file: String,
+    /// Shares in `task_work`, on average.
+    pub expected: u64,
+    /// What the checker has to know of the search.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+}
+
+impl Search {
+    /// Shares in so much work, on average and rounded down.
+    pub fn shares_expected(&self, work: u64) -> u64 {
+        let shares = self.shares.as_ref().map_or(0, |terms| terms.expected);
+        let expected = u128::from(shares) * u128::from(work) / u128::from(self.task_work.max(1));
+        u64::try_from(expected).unwrap_or(u64::MAX)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,10 +173,16 @@ pub enum JobError {
     TooMuchText(usize),
     #[error("{0} inputs are more than {INPUTS_MAX}")]
     TooManyInputs(usize),
-    #[error("input path `{0}` is not a plain relative path")]
+    #[error("path `{0}` is not a plain relative path")]
     BadPath(String),
     #[error("an argument or environment entry holds a zero byte, or a name is empty or holds `=`")]
     BadText,
+    #[error("a search is done when any task is: `done_when` must be `any_task`")]
+    SearchOfAllTasks,
+    #[error("a search needs work: `task_work` and `work_max` must not be zero")]
+    NoWork,
+    #[error("{0} shares in a task: between 1 and {SHARES_MAX} are allowed")]
+    Shares(u64),
     #[error("{0} retries are more than {RETRIES_MAX}")]
     TooManyRetries(u32),
     #[error("limit `{0}` is zero: no attempt could run")]
@@ -157,8 +199,8 @@ impl JobSpec {
             env: BTreeMap::new(),
             inputs: Vec::new(),
             tasks: 1,
-            task_work: 0,
             done_when: DoneWhen::default(),
+            search: None,
             trust: Trust::default(),
             limits: Limits::default(),
             retries: default_retries(),
@@ -182,7 +224,9 @@ impl JobSpec {
         if self.args.len() > ARGS_MAX {
             return Err(JobError::TooManyArgs(self.args.len()));
         }
-        let pairs = || self.env.iter().chain(&self.labels);
+        let shares = self.search.as_ref().and_then(|search| search.shares.as_ref());
+        let params = shares.iter().flat_map(|shares| &shares.params);
+        let pairs = || self.env.iter().chain(&self.labels).chain(params.clone());
         let text = self.args.iter().map(String::len).sum::<usize>()
             + pairs().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if text > TEXT_BYTES_MAX {
@@ -199,6 +243,22 @@ impl JobSpec {
         }
         if let Some(input) = self.inputs.iter().find(|input| !is_plain_path(&input.path)) {
             return Err(JobError::BadPath(input.path.clone()));
+        }
+        if let Some(search) = &self.search {
+            if self.done_when != DoneWhen::AnyTask {
+                return Err(JobError::SearchOfAllTasks);
+            }
+            if search.task_work == 0 || search.work_max == 0 {
+                return Err(JobError::NoWork);
+            }
+        }
+        if let Some(shares) = shares {
+            if !is_plain_path(&shares.file) {
+                return Err(JobError::BadPath(shares.file.clone()));
+            }
+            if !(1..=SHARES_MAX).contains(&shares.expected) {
+                return Err(JobError::Shares(shares.expected));
+            }
         }
         if self.retries > RETRIES_MAX {
             return Err(JobError::TooManyRetries(self.retries));
@@ -243,5 +303,33 @@ mod tests {
         assert_eq!(JobSpec { limits, ..job() }.check(), Err(JobError::ZeroLimit("memory_bytes")));
         let input = Input { path: "../etc/passwd".into(), digest: Digest::of(b"") };
         assert_eq!(JobSpec { inputs: vec![input], ..job() }.check(), Err(JobError::BadPath("../etc/passwd".into())));
+    }
+
+    #[test]
+    fn a_search_that_makes_no_sense_is_refused() {
+        let search = |search: Search| JobSpec { done_when: DoneWhen::AnyTask, search: Some(search), ..job() };
+        let whole = Search { task_work: 10, work_max: 100, shares: None };
+        assert_eq!(search(whole.clone()).check(), Ok(()));
+        let of_all = JobSpec { done_when: DoneWhen::AllTasks, ..search(whole.clone()) };
+        assert_eq!(of_all.check(), Err(JobError::SearchOfAllTasks));
+        assert_eq!(search(Search { task_work: 0, ..whole.clone() }).check(), Err(JobError::NoWork));
+        assert_eq!(search(Search { work_max: 0, ..whole.clone() }).check(), Err(JobError::NoWork));
+        let terms = ShareTerms {
+            checker: "any".into(),
+            file: "shares".into(),
+            expected: 64,
+            params: BTreeMap::from([("width".into(), "7".into())]),
+        };
+        let with = |terms: ShareTerms| search(Search { shares: Some(terms), ..whole.clone() }).check();
+        assert_eq!(with(terms.clone()), Ok(()));
+        assert_eq!(
+            with(ShareTerms { file: "/etc/shares".into(), ..terms.clone() }),
+            Err(JobError::BadPath("/etc/shares".into()))
+        );
+        for expected in [0, SHARES_MAX + 1] {
+            assert_eq!(with(ShareTerms { expected, ..terms.clone() }), Err(JobError::Shares(expected)));
+        }
+        let long = BTreeMap::from([("width".to_owned(), "7".repeat(TEXT_BYTES_MAX))]);
+        assert!(matches!(with(ShareTerms { params: long, ..terms }), Err(JobError::TooMuchText(_))));
     }
 }

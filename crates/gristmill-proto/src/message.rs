@@ -66,6 +66,7 @@ pub struct Hello {
 pub struct HeldLease {
     pub lease: LeaseId,
     pub task: TaskId,
+    pub work: u64,
     pub seal: Seal,
 }
 
@@ -125,6 +126,8 @@ pub enum ToWorker {
 pub struct Lease {
     pub lease: LeaseId,
     pub task: TaskId,
+    /// In a search, how many of its work units this worker is to search; else zero.
+    pub work: u64,
     pub seal: Seal,
     pub job: std::sync::Arc<JobSpec>,
 }

@@ -74,6 +74,23 @@ pub struct Usage {
     pub work_done: u64,
 }
 
+/// Of what the program said last, as much as fits on a line.
+const WORDS_BYTES_MAX: usize = 300;
+
+impl Outcome {
+    /// How it failed, and what the program said of it: its error line, or else its last.
+    pub fn failure(&self) -> String {
+        let said = String::from_utf8_lossy(&self.stderr.head);
+        let mut lines = said.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        let words = lines.clone().find(|line| line.starts_with("error")).or_else(|| lines.next()).unwrap_or_default();
+        let words: String = words.chars().filter(|letter| !letter.is_control()).collect();
+        match &words[..words.floor_char_boundary(WORDS_BYTES_MAX)] {
+            "" => self.exit.to_string(),
+            words => format!("{}: {words}", self.exit),
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutcomeError {
     #[error("an answer of {0} bytes is longer than {ANSWER_BYTES_MAX}")]
@@ -163,6 +180,19 @@ mod tests {
     use crate::id::LeaseId;
     use crate::key::Signature;
     use crate::message::{MESSAGE_BYTES_MAX, ToPool};
+
+    #[test]
+    fn a_failure_is_told_in_the_programs_words() {
+        let failure = |stderr: &str| {
+            let stderr = Log { head: stderr.into(), total_bytes: 0 };
+            let (stdout, usage) = (Log::default(), Usage::default());
+            Outcome { exit: Exit::Code(2), answer: None, files: vec![], stdout, stderr, usage }.failure()
+        };
+        assert_eq!(failure(""), "exit status 2");
+        assert_eq!(failure("reading\n\u{1b}[31mno such file\n\n"), "exit status 2: [31mno such file");
+        assert_eq!(failure("error: no such file\n\nhint: look elsewhere\n"), "exit status 2: error: no such file");
+        assert_eq!(failure(&"ä".repeat(1_000)).len(), "exit status 2: ".len() + WORDS_BYTES_MAX);
+    }
 
     #[test]
     fn the_largest_outcome_fits_in_a_message() {

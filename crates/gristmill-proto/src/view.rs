@@ -91,6 +91,17 @@ pub struct WorkerView {
     pub certified: u64,
     pub failed: u64,
     pub rejected: u64,
+    /// Verified shares, of all its searches.
+    pub shares: u64,
+}
+
+/// What the pool knows of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppView {
+    /// Work units a second of one slot, on average, as far as it was measured.
+    pub slot_rate_per_s: Option<f64>,
+    /// Slots of the connected workers.
+    pub slots: u64,
 }
 
 /// Body of `POST /api/jobs/{id}/verdict`.

@@ -12,6 +12,7 @@ mod job;
 mod placement;
 mod ranges;
 mod seal;
+mod speed;
 mod work_rate;
 mod worker;
 
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gristmill_proto::app::Target;
+use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::{DoneWhen, JobError, JobSpec, Trust};
 use gristmill_proto::key::Signature;
@@ -30,6 +32,7 @@ use gristmill_proto::view::{JobState, Progress, Submitted, TaskCounts, Verdict};
 pub use job::Needs;
 use job::{Job, Step};
 pub use seal::PoolSecret;
+pub use speed::Speed;
 use worker::Worker;
 
 /// One connection of a worker. A worker that reconnects has a new one, and what was meant for the old is not sent.
@@ -104,7 +107,16 @@ pub enum Change {
         outcome: Box<Outcome>,
         receipt: Box<Receipt>,
         verdict: Verdict,
+        /// Work units done, as far as they are believed.
+        work: u64,
+        shares: u64,
+        /// Shares that this result should have: none if the task was not searched to its end.
+        shares_expected: u64,
         at: UnixMillis,
+    },
+    SpeedMeasured {
+        app: Digest,
+        speed: Speed,
     },
     VerdictGiven {
         task: TaskId,
@@ -149,10 +161,19 @@ pub struct StoredJob {
     pub spec: Arc<JobSpec>,
     pub needs: Needs,
     pub at: UnixMillis,
-    /// Task index, lease, worker and verdict of each result; rejected ones are `failures`.
-    pub results: Vec<(u64, LeaseId, WorkerId, Verdict)>,
+    /// Those without a verdict against them; the others are `failures`.
+    pub results: Vec<StoredResult>,
     pub failures: Vec<(u64, WorkerId, Fault)>,
     pub work_done: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct StoredResult {
+    pub index: u64,
+    pub lease: LeaseId,
+    pub worker: WorkerId,
+    pub verdict: Verdict,
+    pub work: u64,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,6 +208,15 @@ pub struct Finish {
     pub signature: Signature,
     /// What the shell found wrong with it, such as an output that was never uploaded.
     pub flaw: Option<String>,
+    /// Good shares, if the job has terms for them.
+    pub shares: u64,
+}
+
+/// A worker's shares over all its whole tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub found: u64,
+    pub expected: u64,
 }
 
 /// A live job, counted.
@@ -211,11 +241,20 @@ pub struct WorkerStatus {
 struct GivenLease {
     task: TaskId,
     worker: WorkerId,
+    /// In a search, the work units to do.
+    work: u64,
     given_at: UnixMillis,
     /// No honest attempt lasts longer.
     due: UnixMillis,
     /// The app's own work units, as last reported.
     work_done: u64,
+}
+
+impl GivenLease {
+    /// Nobody searches more than was given out.
+    fn believed(&self, claimed: u64) -> u64 {
+        if self.work > 0 { claimed.min(self.work) } else { claimed }
+    }
 }
 
 #[derive(Debug)]
@@ -237,6 +276,9 @@ pub struct Core {
     leases: HashMap<LeaseId, GivenLease>,
     /// The same leases by their `due`.
     due: BTreeSet<(UnixMillis, LeaseId)>,
+    standings: HashMap<WorkerId, Standing>,
+    /// Of the pool's slots, by app.
+    speeds: HashMap<Digest, Speed>,
 }
 
 /// Leases one run of the pool can give. A lease id is the run's number and a count within it, so that ids are never
@@ -260,7 +302,39 @@ impl Core {
             lost_at: BTreeSet::new(),
             leases: HashMap::new(),
             due: BTreeSet::new(),
+            standings: HashMap::new(),
+            speeds: HashMap::new(),
         }
+    }
+
+    /// Takes a worker's standing back from the store.
+    pub fn restore_standing(&mut self, id: WorkerId, standing: Standing) {
+        self.standings.insert(id, standing);
+    }
+
+    pub fn standing(&self, id: WorkerId) -> Standing {
+        self.standings.get(&id).copied().unwrap_or_default()
+    }
+
+    pub fn restore_speed(&mut self, app: Digest, speed: Speed) {
+        self.speeds.insert(app, speed);
+    }
+
+    /// Of one slot with this app, on average.
+    pub fn speed(&self, app: &Digest) -> Speed {
+        self.speeds.get(app).copied().unwrap_or_default()
+    }
+
+    /// Slots of connected workers.
+    pub fn slots(&self) -> u64 {
+        let connected = self.workers.values().filter(|worker| worker.connection.is_some());
+        connected.map(|worker| u64::from(worker.offer.slots)).sum()
+    }
+
+    /// The job, task and work of a lease in force that this worker holds.
+    pub fn lease(&self, id: WorkerId, lease: LeaseId) -> Option<(Arc<JobSpec>, TaskId, u64)> {
+        let given = self.leases.get(&lease).filter(|given| given.worker == id)?;
+        Some((self.jobs.get(&given.task.job)?.spec.clone(), given.task, given.work))
     }
 
     /// Takes a live job back from the store.
@@ -344,7 +418,7 @@ impl Core {
         out.changes.push(change);
         out.touched.insert(id);
         let step = if certified {
-            job.certify(index, true)
+            job.certify(index, true, 0)
         } else {
             let step = job.fail(index, worker, Fault::Worker, &reason);
             self.withdraw(id, worker, out);
@@ -374,9 +448,16 @@ impl Core {
             let reason = "the same worker has connected again".to_owned();
             out.messages.push((id, former, ToWorker::Refused { reason }));
         }
-        let leases = self.workers.remove(&id).map(|worker| self.forget_lost_at(id, worker)).unwrap_or_default();
-        self.workers.insert(id, Worker::new(connection, offer, leases, now.plus(self.tuning.lost_ms)));
-        self.lost_at.insert((now.plus(self.tuning.lost_ms), id));
+        let lost_at = now.plus(self.tuning.lost_ms);
+        match self.workers.get_mut(&id) {
+            Some(worker) => {
+                self.lost_at.remove(&(worker.lost_at, id));
+                (worker.connection, worker.greeted) = (Some(connection), false);
+                (worker.offer, worker.lost_at) = (offer, lost_at);
+            }
+            None => drop(self.workers.insert(id, Worker::new(connection, offer, lost_at))),
+        }
+        self.lost_at.insert((lost_at, id));
 
         let kept: BTreeSet<LeaseId> = held.iter().map(|held| held.lease).collect();
         let gone: Vec<LeaseId> =
@@ -389,8 +470,13 @@ impl Core {
         Ok(drop)
     }
 
-    /// What must follow the greeting that the shell sends after [`Core::connect`].
-    pub fn greeted(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) {
+    /// The shell has sent its greeting after [`Core::connect`]: work may follow.
+    pub fn greeted(&mut self, id: WorkerId, connection: ConnectionId, now: UnixMillis, out: &mut Effects) {
+        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.connection == Some(connection)) else {
+            return;
+        };
+        worker.greeted = true;
+        self.refresh_worker(id);
         self.place_worker(id, now, out);
     }
 
@@ -400,7 +486,7 @@ impl Core {
         if let Some(given) = self.leases.get(&held.lease) {
             return given.worker == id;
         }
-        if !self.secret.sealed(held.lease, held.task, id, held.seal) {
+        if !self.secret.sealed(held.lease, held.task, held.work, id, held.seal) {
             return false;
         }
         let worker = &self.workers[&id];
@@ -410,7 +496,7 @@ impl Core {
         if !room || !welcome || !job.take(held.task.index) {
             return false;
         }
-        self.put_in_force(id, held.task, held.lease, now);
+        self.put_in_force(id, held.task, held.work, held.lease, now);
         self.refresh(held.task.job);
         true
     }
@@ -470,7 +556,7 @@ impl Core {
             return;
         }
         let Some(given) = self.leases.get_mut(&lease).filter(|given| given.worker == id) else { return };
-        let more = done.saturating_sub(given.work_done);
+        let more = given.believed(done).saturating_sub(given.work_done);
         given.work_done += more;
         let job = given.task.job;
         if let Some(job) = self.jobs.get_mut(&job) {
@@ -539,8 +625,10 @@ impl Core {
         now: UnixMillis,
         out: &mut Effects,
     ) -> Result<(), String> {
-        let Finish { lease, outcome, signature, flaw } = finish;
-        let work_done = self.leases[&lease].work_done.max(outcome.usage.work_done);
+        let Finish { lease, outcome, signature, flaw, shares } = finish;
+        let given = &self.leases[&lease];
+        let counted = given.work_done;
+        let work = counted.max(given.believed(outcome.usage.work_done));
         let job = &self.jobs[&task.job];
         let statement = Statement::new(&self.pool, lease, task, &job.spec, &outcome);
         let receipt = Receipt { statement, signature };
@@ -549,8 +637,8 @@ impl Core {
         let invalid = match outcome.check() {
             Err(error) => Some(error.to_string()),
             Ok(()) if receipt.signer() != Some(id) => Some("the receipt is not signed by this worker".to_owned()),
-            Ok(()) if vain && outcome.usage.work_done < job.spec.task_work => {
-                let (claimed, whole) = (outcome.usage.work_done, job.spec.task_work);
+            Ok(()) if vain && outcome.usage.work_done < given.work => {
+                let (whole, claimed) = (given.work, outcome.usage.work_done);
                 Some(format!("the task has {whole} work units, and only {claimed} were done"))
             }
             Ok(()) => flaw,
@@ -561,25 +649,58 @@ impl Core {
         }
         if !outcome.succeeded() {
             let fault = if matches!(outcome.exit, Exit::NotRun(_)) { Fault::Worker } else { Fault::App };
-            self.fail_attempt(task, lease, id, fault, &outcome.exit.to_string(), work_done, now, out);
+            self.fail_attempt(task, lease, id, fault, &outcome.failure(), work, now, out);
             return Ok(());
         }
+        let shares_expected =
+            job.spec.search.as_ref().filter(|_| vain).map_or(0, |search| search.shares_expected(given.work));
+        let ms = now.since(given.given_at).max(outcome.usage.wall_ms);
+        self.measure(id, job.spec.app, work, ms, out);
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         let pending = job.spec.trust == Trust::Submitter && !vain;
         let verdict = if pending { Verdict::Pending } else { Verdict::Certified };
-        job.worked(work_done - self.leases[&lease].work_done, now);
+        job.worked(work - counted, now);
         let receipt = Box::new(receipt);
-        out.changes.push(Change::ResultAdded { task, lease, worker: id, outcome, receipt, verdict, at: now });
+        if shares_expected > 0 {
+            let standing = self.standings.entry(id).or_default();
+            standing.found = standing.found.saturating_add(shares);
+            standing.expected = standing.expected.saturating_add(shares_expected);
+        }
+        out.changes.push(Change::ResultAdded {
+            task,
+            lease,
+            worker: id,
+            outcome,
+            receipt,
+            verdict,
+            work,
+            shares,
+            shares_expected,
+            at: now,
+        });
         out.touched.insert(task.job);
         let step = if pending {
             job.hold(task.index, lease, id);
             Step::Went
         } else {
-            job.certify(task.index, !vain)
+            job.certify(task.index, !vain, work)
         };
         self.end_lease(lease);
         self.after_step(task.job, step, now, out);
         Ok(())
+    }
+
+    /// Notes how fast the worker's slot was.
+    fn measure(&mut self, id: WorkerId, app: Digest, work: u64, ms: u64, out: &mut Effects) {
+        if work == 0 || ms < speed::MEASURED_MS_MIN {
+            return;
+        }
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.speed_mut(app).add(work, ms, speed::WORKER_MEMORY_MS);
+        }
+        let of_pool = self.speeds.entry(app).or_default();
+        of_pool.add(work, ms, speed::POOL_MEMORY_MS);
+        out.changes.push(Change::SpeedMeasured { app, speed: *of_pool });
     }
 
     /// The caller says what becomes of the worker's slot.
@@ -703,11 +824,6 @@ impl Core {
         true
     }
 
-    fn forget_lost_at(&mut self, id: WorkerId, worker: Worker) -> BTreeSet<LeaseId> {
-        self.lost_at.remove(&(worker.lost_at, id));
-        worker.leases
-    }
-
     /// Goes on after a task of the job took a step: ends the job, or gives its tasks out.
     fn after_step(&mut self, id: JobId, step: Step, now: UnixMillis, out: &mut Effects) {
         match step {
@@ -758,12 +874,12 @@ impl Core {
         }
     }
 
-    fn put_in_force(&mut self, id: WorkerId, task: TaskId, lease: LeaseId, now: UnixMillis) {
+    fn put_in_force(&mut self, id: WorkerId, task: TaskId, work: u64, lease: LeaseId, now: UnixMillis) {
         let job = self.jobs.get_mut(&task.job).expect("a lease is given for a live job");
         job.start(task.index, lease);
         let due = now.plus(job.spec.limits.wall_ms).plus(self.tuning.transfer_ms);
         self.workers.get_mut(&id).expect("a lease is given to a known worker").leases.insert(lease);
-        self.leases.insert(lease, GivenLease { task, worker: id, given_at: now, due, work_done: 0 });
+        self.leases.insert(lease, GivenLease { task, worker: id, work, given_at: now, due, work_done: 0 });
         self.due.insert((due, lease));
     }
 
@@ -837,9 +953,12 @@ impl Core {
         let job = self.jobs.get_mut(&job_id).expect("the caller found the job ready");
         let index = job.next_waiting().expect("a ready job has a waiting task");
         let task = TaskId { job: job_id, index };
-        let seal = self.secret.seal(lease, task, id);
-        let message = Lease { lease, task, seal, job: job.spec.clone() };
-        self.put_in_force(id, task, lease, now);
+        let spec = job.spec.clone();
+        let (slot, pool) = (self.workers[&id].speed(&spec.app), self.speed(&spec.app));
+        let work = spec.search.as_ref().map_or(0, |search| speed::portion(search, slot, pool));
+        let seal = self.secret.seal(lease, task, work, id);
+        let message = Lease { lease, task, work, seal, job: spec };
+        self.put_in_force(id, task, work, lease, now);
         let connection = self.workers[&id].connection.expect("an idle worker is connected");
         out.messages.push((id, connection, ToWorker::Lease(Box::new(message))));
         out.touched.insert(job_id);

@@ -6,4 +6,5 @@
 pub mod core;
 mod pool;
 pub mod server;
+pub mod shares;
 pub mod store;

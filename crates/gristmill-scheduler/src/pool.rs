@@ -13,6 +13,7 @@ use gristmill_proto::view::{JobView, WorkerView};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{ConnectionId, Core, Effects};
+use crate::shares::ShareCheckers;
 use crate::store::{Reader, StoreError, Writer};
 
 /// Messages a worker's connection may be behind. One that reads slower is cut off, so that it costs nobody memory.
@@ -26,6 +27,7 @@ pub(crate) struct Pool {
     reader: Mutex<Reader>,
     pub(crate) blobs: BlobStore,
     pub(crate) clock: Clock,
+    pub(crate) share_checkers: ShareCheckers,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     next_connection: AtomicU64,
     changed: broadcast::Sender<JobId>,
@@ -47,13 +49,21 @@ pub(crate) struct UploadGrant {
 pub(crate) type Durable = oneshot::Receiver<()>;
 
 impl Pool {
-    pub(crate) fn new(core: Core, writer: Writer, reader: Reader, blobs: BlobStore, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(
+        core: Core,
+        writer: Writer,
+        reader: Reader,
+        blobs: BlobStore,
+        clock: Clock,
+        share_checkers: ShareCheckers,
+    ) -> Arc<Self> {
         Arc::new(Self {
             core: Mutex::new(core),
             writer,
             reader: Mutex::new(reader),
             blobs,
             clock,
+            share_checkers,
             connections: Mutex::default(),
             next_connection: AtomicU64::new(1),
             changed: broadcast::channel(WATCH_BACKLOG).0,
@@ -128,7 +138,8 @@ impl Pool {
         let mut counted: HashMap<_, _> = self.read(Reader::workers)?.into_iter().map(|view| (view.id, view)).collect();
         let present = self.look(|core, _| core.worker_statuses()).into_iter().map(|status| {
             let known = counted.remove(&status.id);
-            let (certified, failed, rejected) = known.map_or((0, 0, 0), |w| (w.certified, w.failed, w.rejected));
+            let (certified, failed, rejected, shares) =
+                known.map_or((0, 0, 0, 0), |w| (w.certified, w.failed, w.rejected, w.shares));
             WorkerView {
                 id: status.id,
                 name: status.name,
@@ -138,6 +149,7 @@ impl Pool {
                 certified,
                 failed,
                 rejected,
+                shares,
             }
         });
         let mut views: Vec<WorkerView> = present.collect();

@@ -22,15 +22,18 @@ use tracing::{error, info};
 
 use crate::core::{Core, Tuning};
 use crate::pool::{Clock, Pool};
+use crate::shares::ShareCheckers;
 use crate::store::{Store, Writer, WriterFailed};
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     /// The pool's name; workers sign it, so it must not change.
     pub name: String,
     pub tuning: Tuning,
+    /// Who can tell the shares of a search, by the name that jobs use.
+    pub share_checkers: ShareCheckers,
     /// More about this pool, shown to everyone who asks.
     pub about: serde_json::Map<String, serde_json::Value>,
 }
@@ -91,7 +94,13 @@ impl Scheduler {
             core.restore(job);
         }
         let blobs = BlobStore::open(&config.data_dir)?;
-        let pool = Pool::new(core, Writer::start(store), reader, blobs, Clock::start());
+        for (worker, standing) in restored.standings {
+            core.restore_standing(worker, standing);
+        }
+        for (app, speed) in restored.speeds {
+            core.restore_speed(app, speed);
+        }
+        let pool = Pool::new(core, Writer::start(store), reader, blobs, Clock::start(), config.share_checkers);
         Ok(Self {
             listener,
             address,

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_proto::codec;
+use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::outcome::Outcome;
 use gristmill_proto::view::{JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use crate::core::{Change, Fault, Needs, PoolSecret, StoredJob};
+use crate::core::{Change, Fault, Needs, PoolSecret, Speed, Standing, StoredJob, StoredResult};
 pub use writer::{Writer, WriterFailed};
 
 /// Results shown with a job.
@@ -50,6 +51,8 @@ pub struct Restored {
     pub run: u64,
     pub next_job: JobId,
     pub jobs: Vec<StoredJob>,
+    pub standings: Vec<(WorkerId, Standing)>,
+    pub speeds: Vec<(Digest, Speed)>,
 }
 
 impl Store {
@@ -78,7 +81,8 @@ impl Store {
         let last_job: u64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM job", [], |row| row.get(0))?;
         transaction.commit()?;
         let jobs = self.live_jobs()?;
-        Ok(Restored { secret: PoolSecret(secret), run, next_job: JobId(last_job + 1), jobs })
+        let (standings, speeds) = (self.standings()?, self.speeds()?);
+        Ok(Restored { secret: PoolSecret(secret), run, next_job: JobId(last_job + 1), jobs, standings, speeds })
     }
 
     fn live_jobs(&self) -> Result<Vec<StoredJob>, StoreError> {
@@ -101,14 +105,35 @@ impl Store {
         Ok(jobs)
     }
 
-    fn results_of(&self, job: JobId) -> Result<Vec<(u64, LeaseId, WorkerId, Verdict)>, StoreError> {
+    fn standings(&self) -> Result<Vec<(WorkerId, Standing)>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT id, shares_found, shares_expected FROM worker WHERE shares_expected > 0")?;
+        let standing =
+            |row: &Row<'_>| Ok((WorkerId(row.get(0)?), Standing { found: row.get(1)?, expected: row.get(2)? }));
+        Ok(statement.query_map([], standing)?.collect::<Result<_, _>>()?)
+    }
+
+    fn speeds(&self) -> Result<Vec<(Digest, Speed)>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT app, work, ms FROM speed")?;
+        let speed = |row: &Row<'_>| Ok((Digest(row.get(0)?), Speed { work: row.get(1)?, ms: row.get(2)? }));
+        Ok(statement.query_map([], speed)?.collect::<Result<_, _>>()?)
+    }
+
+    fn results_of(&self, job: JobId) -> Result<Vec<StoredResult>, StoreError> {
         let mut statement =
-            self.connection.prepare_cached("SELECT task, lease, worker, verdict FROM result WHERE job = ?1")?;
+            self.connection.prepare_cached("SELECT task, lease, worker, verdict, work FROM result WHERE job = ?1")?;
         let mut rows = statement.query([job.0])?;
         let mut results = Vec::new();
         while let Some(row) = rows.next()? {
             let verdict = verdict_of(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?;
-            results.push((row.get(0)?, LeaseId(row.get(1)?), WorkerId(row.get(2)?), verdict));
+            results.push(StoredResult {
+                index: row.get(0)?,
+                lease: LeaseId(row.get(1)?),
+                worker: WorkerId(row.get(2)?),
+                verdict,
+                work: row.get(4)?,
+            });
         }
         Ok(results)
     }
@@ -142,10 +167,10 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
             )?;
             add.execute(params![job.0, spec.external_id, codec::encode(&**spec), codec::encode(needs), at.0])?;
         }
-        Change::ResultAdded { task, lease, worker, outcome, receipt, verdict, at } => {
+        Change::ResultAdded { task, lease, worker, outcome, receipt, verdict, work, shares, shares_expected, at } => {
             let mut add = sql.prepare_cached(
-                "INSERT INTO result (lease, job, task, worker, outcome, signature, verdict, at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO result (lease, job, task, worker, outcome, signature, verdict, work, shares, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?;
             add.execute(params![
                 lease.0,
@@ -155,13 +180,17 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
                 codec::encode(&**outcome),
                 receipt.signature.0,
                 verdict_word(*verdict),
+                work,
+                shares,
                 at.0
             ])?;
-            worked(sql, task.job, outcome.usage.work_done)?;
+            shared(sql, *worker, *shares, *shares_expected)?;
+            worked(sql, task.job, *work)?;
             if *verdict == Verdict::Certified {
                 count(sql, *worker, "certified")?;
             }
         }
+        Change::SpeedMeasured { app, speed } => measured(sql, *app, *speed)?,
         Change::VerdictGiven { task: _, lease, worker, certified, reason, at: _ } => {
             let verdict = verdict_word(if *certified { Verdict::Certified } else { Verdict::Rejected });
             sql.prepare_cached("UPDATE result SET verdict = ?2, reason = ?3 WHERE lease = ?1")?
@@ -189,6 +218,25 @@ fn worked(sql: &Connection, job: JobId, units: u64) -> Result<(), rusqlite::Erro
         let add = "UPDATE job SET work_done = min(work_done + ?2, 9007199254740991) WHERE id = ?1";
         sql.prepare_cached(add)?.execute(params![job.0, units.min(1 << 53)])?;
     }
+    Ok(())
+}
+
+fn measured(sql: &Connection, app: Digest, speed: Speed) -> Result<(), rusqlite::Error> {
+    let put = "INSERT INTO speed (app, work, ms) VALUES (?1, ?2, ?3)
+        ON CONFLICT (app) DO UPDATE SET work = ?2, ms = ?3";
+    sql.prepare_cached(put)?.execute(params![app.0, speed.work, speed.ms])?;
+    Ok(())
+}
+
+fn shared(sql: &Connection, worker: WorkerId, shares: u64, expected: u64) -> Result<(), rusqlite::Error> {
+    if shares == 0 && expected == 0 {
+        return Ok(());
+    }
+    let found = if expected > 0 { shares } else { 0 };
+    let add = "INSERT INTO worker (id, shares, shares_found, shares_expected) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (id) DO UPDATE SET shares = shares + ?2, shares_found = shares_found + ?3,
+            shares_expected = shares_expected + ?4";
+    sql.prepare_cached(add)?.execute(params![worker.0, shares, found, expected])?;
     Ok(())
 }
 
@@ -292,7 +340,7 @@ impl Reader {
     /// Counts of every worker that ever returned something.
     pub fn workers(&self) -> Result<Vec<WorkerView>, StoreError> {
         let mut find =
-            self.connection.prepare_cached("SELECT id, certified, failed, rejected FROM worker LIMIT 10000")?;
+            self.connection.prepare_cached("SELECT id, certified, failed, rejected, shares FROM worker LIMIT 10000")?;
         let view = |row: &Row<'_>| {
             Ok(WorkerView {
                 id: WorkerId(row.get(0)?),
@@ -303,6 +351,7 @@ impl Reader {
                 certified: row.get(1)?,
                 failed: row.get(2)?,
                 rejected: row.get(3)?,
+                shares: row.get(4)?,
             })
         };
         let workers = find.query_map([], view)?;

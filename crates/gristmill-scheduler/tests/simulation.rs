@@ -8,14 +8,15 @@ use std::sync::Arc;
 use gristmill_proto::app::{Runtime, Target};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
-use gristmill_proto::job::{DoneWhen, JobSpec, Limits, Trust};
+use gristmill_proto::job::{DoneWhen, JobSpec, Limits, Search, Trust};
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::{HeldLease, Lease, Seal, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
 use gristmill_proto::receipt::Statement;
 use gristmill_proto::view::{JobState, Verdict};
 use gristmill_scheduler::core::{
-    Change, ConnectionId, Core, Effects, Fault, Finish, PoolSecret, StoredJob, Tuning, VerdictError,
+    Change, ConnectionId, Core, Effects, Fault, Finish, PoolSecret, Speed, StoredJob, StoredResult, Tuning,
+    VerdictError,
 };
 use gristmill_scheduler::store::Store;
 
@@ -30,7 +31,9 @@ const TUNING: Tuning = Tuning {
     workers_max: 100,
 };
 const WALL_MS: u64 = 4_000;
-const TASK_WORK: u64 = 10;
+const TASK_WORK: u64 = 64;
+/// More than the searches of this simulation ever spend.
+const WORK_MAX: u64 = 100_000;
 
 #[test]
 fn nothing_is_lost_or_done_twice_whatever_happens() {
@@ -80,13 +83,15 @@ fn the_store_restores_what_the_changes_say() {
                 let mut results: Vec<_> = job
                     .results
                     .iter()
-                    .map(|(task, lease, worker, verdict)| (*task, *lease, *worker, *verdict as u8))
+                    .map(|result| (result.index, result.lease, result.worker, result.verdict as u8, result.work))
                     .collect();
                 results.sort_unstable();
                 (job.job, job.spec.clone(), job.needs.clone(), job.at, failures, results, job.work_done)
             };
             assert_eq!(sorted(found), sorted(wanted), "seed {seed}");
         }
+        let speeds: BTreeMap<Digest, Speed> = restored.speeds.into_iter().collect();
+        assert_eq!(speeds, restored_speeds(&simulation.disk), "seed {seed}");
         assert_eq!(store.begin_run([2; 32]).unwrap().run, 2, "each start is counted");
     }
 }
@@ -99,7 +104,7 @@ fn busy_worker() -> (Core, WorkerId, Vec<LeaseId>) {
     let spec = JobSpec { tasks: 10, ..JobSpec::new(Digest::of(b"app")) };
     core.submit(spec, &[target()], UnixMillis(0), &mut effects).unwrap();
     core.connect(id, ConnectionId(1), offer(), &[], UnixMillis(0), &mut effects).unwrap();
-    core.greeted(id, UnixMillis(0), &mut effects);
+    core.greeted(id, ConnectionId(1), UnixMillis(0), &mut effects);
     (core, id, leases_in(&effects))
 }
 
@@ -125,11 +130,44 @@ fn a_lease_that_its_worker_does_not_list_is_given_anew() {
     core.check_invariants();
 }
 
+/// A job that came first does not keep the slots that come free.
+#[test]
+fn jobs_take_turns() {
+    let (mut core, id, leases) = busy_worker();
+    let mut effects = Effects::default();
+    let spec = JobSpec { tasks: 10, ..JobSpec::new(Digest::of(b"app")) };
+    core.submit(spec.clone(), &[target()], UnixMillis(1), &mut effects).unwrap();
+    assert_eq!(leases_in(&effects), [], "both slots are taken");
+    let outcome = Outcome {
+        exit: Exit::Code(0),
+        answer: None,
+        files: vec![],
+        stdout: Log::default(),
+        stderr: Log::default(),
+        usage: Usage::default(),
+    };
+    let task = TaskId { job: JobId(1), index: 0 };
+    let statement = Statement::new(POOL, leases[0], task, &spec, &outcome);
+    let signature = statement.sign(&WorkerKey::from_bytes(&[1; 32]).unwrap()).signature;
+    let finish = Finish { lease: leases[0], outcome: Box::new(outcome), signature, flaw: None, shares: 0 };
+    let mut effects = Effects::default();
+    core.finished(id, ConnectionId(1), finish, UnixMillis(2), &mut effects);
+    let given = effects.messages.iter().find_map(|(_, _, message)| match message {
+        ToWorker::Lease(lease) => Some(lease.task.job),
+        _ => None,
+    });
+    assert_eq!(given, Some(JobId(2)));
+}
+
 #[test]
 fn what_a_former_connection_says_is_ignored() {
     let (mut core, id, leases) = busy_worker();
-    let held =
-        |lease: &LeaseId| HeldLease { lease: *lease, task: TaskId { job: JobId(1), index: 0 }, seal: Seal([0; 16]) };
+    let held = |lease: &LeaseId| HeldLease {
+        lease: *lease,
+        task: TaskId { job: JobId(1), index: 0 },
+        work: 0,
+        seal: Seal([0; 16]),
+    };
     let held: Vec<HeldLease> = leases.iter().map(held).collect();
     let mut effects = Effects::default();
     core.connect(id, ConnectionId(2), offer(), &held, UnixMillis(10), &mut effects).unwrap();
@@ -195,8 +233,8 @@ struct Simulation {
     acknowledged: BTreeSet<JobId>,
     /// Leases whose result a worker was told is on record.
     recorded: BTreeSet<LeaseId>,
-    /// Every lease told, and to whom.
-    leases_seen: BTreeMap<LeaseId, WorkerId>,
+    /// Every lease told, to whom, and how much there was to do.
+    leases_seen: BTreeMap<LeaseId, (WorkerId, u64)>,
     /// Leases that came to something.
     ended: BTreeSet<LeaseId>,
     /// Who must get no more of a job.
@@ -319,7 +357,7 @@ impl Simulation {
         let spec = JobSpec {
             tasks: 1 + self.random.below(if any { 30 } else { 8 }),
             done_when: if any { DoneWhen::AnyTask } else { DoneWhen::AllTasks },
-            task_work: if any { TASK_WORK } else { 0 },
+            search: any.then_some(Search { task_work: TASK_WORK, work_max: WORK_MAX, shares: None }),
             limits: Limits { wall_ms: WALL_MS, ..Limits::default() },
             trust: if self.random.chance(60) { Trust::Submitter } else { Trust::Pool },
             retries: 20,
@@ -366,7 +404,7 @@ impl Simulation {
                         "{worker:?} gets more of {:?}",
                         lease.task
                     );
-                    let before = self.leases_seen.insert(lease.lease, worker);
+                    let before = self.leases_seen.insert(lease.lease, (worker, lease.work));
                     assert!(before.is_none(), "{:?} was given twice", lease.lease);
                 }
                 self.post(&Delivery::ToWorker(number, connection, message));
@@ -387,12 +425,15 @@ impl Simulation {
         self.core = Core::new(POOL.to_owned(), SECRET, TUNING, self.run, next);
         let mut pending = Vec::new();
         for job in jobs {
-            for (index, lease, _, verdict) in &job.results {
+            for StoredResult { index, lease, verdict, .. } in &job.results {
                 if *verdict == Verdict::Pending {
                     pending.push((TaskId { job: job.job, index: *index }, *lease));
                 }
             }
             self.core.restore(job);
+        }
+        for (app, speed) in restored_speeds(&self.disk) {
+            self.core.restore_speed(app, speed);
         }
         // The submitter looks at what waits for it.
         for (task, lease) in pending {
@@ -439,17 +480,24 @@ impl Simulation {
         let mut held: Vec<HeldLease> = worker
             .held
             .values()
-            .map(|(lease, _, _)| HeldLease { lease: lease.lease, task: lease.task, seal: lease.seal })
+            .map(|(lease, _, _)| {
+                // An idler would like to do less.
+                let work = if worker.character == Character::Idler { lease.work.min(1) } else { lease.work };
+                HeldLease { lease: lease.lease, task: lease.task, work, seal: lease.seal }
+            })
             .collect();
         let forged = LeaseId(self.random.below(1 << 40));
         if worker.character == Character::Forger
             && let Some(job) = self.core.live_jobs().min()
         {
-            held.push(HeldLease { lease: forged, task: TaskId { job, index: 0 }, seal: Seal([0; 16]) });
+            held.push(HeldLease { lease: forged, task: TaskId { job, index: 0 }, work: 1, seal: Seal([0; 16]) });
         }
         let drop = self
             .act(|core, now, effects| core.connect(id, connection, offer(), &held, now, effects))
             .expect("a good worker");
+        let to_us = |(_, to, _): &(WorkerId, ConnectionId, ToWorker)| *to == connection;
+        let said = self.uncommitted.last().expect("what connecting led to").messages.iter().find(|message| to_us(message));
+        assert!(said.is_none(), "before the greeting: {said:?}");
         for HeldLease { lease, .. } in held.iter().filter(|held| !drop.contains(&held.lease)) {
             assert!(*lease != forged, "a lease was made up");
             assert!(!self.ended.contains(lease), "{lease:?} has ended and goes on");
@@ -461,7 +509,7 @@ impl Simulation {
         // What had finished before the connection broke is told again.
         let again: Vec<(Lease, bool)> =
             worker.held.values().filter(|(_, _, done)| *done).map(|(lease, _, done)| (lease.clone(), *done)).collect();
-        self.act(|core, now, effects| core.greeted(id, now, effects));
+        self.act(|core, now, effects| core.greeted(id, connection, now, effects));
         for (lease, _) in again {
             self.finish(number, connection, &lease);
         }
@@ -577,7 +625,7 @@ impl Simulation {
             Delivery::ToWorker(number, connection, message) => self.hear(number, connection, message),
             Delivery::Finished(number, connection, lease, outcome, signature) => {
                 let id = self.workers[number].key.id();
-                let finish = Finish { lease, outcome, signature: *signature, flaw: None };
+                let finish = Finish { lease, outcome, signature: *signature, flaw: None, shares: 0 };
                 self.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
             }
             Delivery::Alive(number, connection, leases) => {
@@ -640,8 +688,12 @@ impl Simulation {
                 Change::JobAdded { job, spec, .. } => {
                     assert!(specs.insert(*job, spec.clone()).is_none(), "{job:?} was added twice");
                 }
-                Change::ResultAdded { task, lease, outcome, verdict, receipt, worker, .. } => {
-                    assert_eq!(self.leases_seen.get(lease), Some(worker), "{lease:?} is somebody else's");
+                Change::ResultAdded { task, lease, outcome, verdict, receipt, worker, work, .. } => {
+                    let (holder, to_do) = self.leases_seen[lease];
+                    assert_eq!(holder, *worker, "{lease:?} is somebody else's");
+                    if to_do > 0 && outcome.answer.is_none() {
+                        assert_eq!(*work, to_do, "{lease:?} was not searched to its end");
+                    }
                     assert_eq!(receipt.signer(), Some(*worker), "{lease:?} is not signed by its worker");
                     assert!(results.insert(*lease, (*task, is_true(outcome))).is_none(), "{lease:?} has two results");
                     if *verdict == Verdict::Certified {
@@ -652,7 +704,7 @@ impl Simulation {
                     assert!(results[lease].1, "a lie was certified");
                     assert!(certified.insert(*task, *lease).is_none(), "{task:?} was certified twice");
                 }
-                Change::VerdictGiven { .. } | Change::AttemptFailed { .. } => {}
+                Change::VerdictGiven { .. } | Change::AttemptFailed { .. } | Change::SpeedMeasured { .. } => {}
                 Change::JobEnded { job, state, reason, .. } => {
                     let reason = reason.as_deref().unwrap_or_default();
                     assert!(!reason.contains("without an answer"), "idlers ended the search of {job:?}");
@@ -695,16 +747,18 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
                 };
                 jobs.insert(*job, stored);
             }
-            Change::ResultAdded { task, lease, worker, outcome, verdict, .. } => {
+            Change::ResultAdded { task, lease, worker, verdict, work, .. } => {
                 if let Some(job) = jobs.get_mut(&task.job) {
-                    job.results.push((task.index, *lease, *worker, *verdict));
-                    job.work_done += outcome.usage.work_done;
+                    let (index, lease, worker, verdict, work) = (task.index, *lease, *worker, *verdict, *work);
+                    job.results.push(StoredResult { index, lease, worker, verdict, work });
+                    job.work_done += work;
                 }
             }
+            Change::SpeedMeasured { .. } => {}
             Change::VerdictGiven { task, lease, certified, .. } => {
                 let results = jobs.get_mut(&task.job).map(|job| &mut job.results);
-                for result in results.into_iter().flatten().filter(|result| result.1 == *lease) {
-                    result.3 = if *certified { Verdict::Certified } else { Verdict::Rejected };
+                for result in results.into_iter().flatten().filter(|result| result.lease == *lease) {
+                    result.verdict = if *certified { Verdict::Certified } else { Verdict::Rejected };
                 }
             }
             Change::AttemptFailed { task, worker, fault, work_done, .. } => {
@@ -719,6 +773,15 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
         }
     }
     jobs.into_values().collect()
+}
+
+/// The last that was said of each.
+fn restored_speeds(changes: &[Change]) -> BTreeMap<Digest, Speed> {
+    let speed = |change: &Change| match change {
+        Change::SpeedMeasured { app, speed } => Some((*app, *speed)),
+        _ => None,
+    };
+    changes.iter().filter_map(speed).collect()
 }
 
 fn target() -> Target {
@@ -747,7 +810,7 @@ fn outcome_of(lease: &Lease, worker: WorkerId) -> Outcome {
         files: vec![],
         stdout: Log::default(),
         stderr: Log::default(),
-        usage: Usage { work_done: TASK_WORK, ..Usage::default() },
+        usage: Usage { work_done: if lease.work > 0 { lease.work } else { TASK_WORK }, ..Usage::default() },
     }
 }
 

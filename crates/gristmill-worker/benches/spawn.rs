@@ -34,6 +34,7 @@ fn main() {
     let attempt = Attempt {
         job: &job,
         task: TaskId { job: JobId(1), index: 0 },
+        work: 0,
         lease: LeaseId(1),
         worker: WorkerId([0; 20]),
         app_dir: &app,

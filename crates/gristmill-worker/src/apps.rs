@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use gristmill_data::{BlobStore, TransferError, fetch};
 use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runtime, Target};
@@ -42,11 +43,13 @@ pub(crate) struct AppCache {
     dir: PathBuf,
     client: Client,
     pool_url: String,
+    /// Attempts that start together unpack an app once.
+    unpacking: Mutex<()>,
 }
 
 impl AppCache {
     pub(crate) fn new(blobs: BlobStore, dir: PathBuf, client: Client, pool_url: String) -> Self {
-        Self { blobs, dir, client, pool_url }
+        Self { blobs, dir, client, pool_url, unpacking: Mutex::default() }
     }
 
     pub(crate) async fn prepare(&self, app: Digest) -> Result<PreparedApp, AppError> {
@@ -62,10 +65,15 @@ impl AppCache {
         for file in &target.files {
             let path = dir.join(&file.path);
             // Checked before each run: neither a disk that rots nor an earlier app must change what runs.
-            if digest_of(&path).is_ok_and(|digest| digest == file.digest) {
+            let is_there = || digest_of(&path).is_ok_and(|digest| digest == file.digest);
+            if is_there() {
                 continue;
             }
             self.fetch(file.digest, file.size.min(FILE_BYTES_MAX)).await?;
+            let _alone = self.unpacking.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_there() {
+                continue;
+            }
             let blob = self.blobs.verified_path(file.digest)?;
             unpack(&blob, &path, file.executable).map_err(|source| AppError::Unpack {
                 app,
@@ -117,4 +125,56 @@ fn unpack(blob: &Path, path: &Path, executable: bool) -> io::Result<()> {
     fs::copy(blob, &fresh)?;
     fs::set_permissions(&fresh, Permissions::from_mode(if executable { 0o555 } else { 0o444 }))?;
     fs::rename(&fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gristmill_proto::app::AppFile;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+    async fn attempts_that_start_together_share_an_app() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open(dir.path()).unwrap();
+        let program = vec![7; 1 << 20];
+        let file = AppFile {
+            path: "program".into(),
+            digest: Digest::of(&program),
+            size: program.len() as u64,
+            executable: true,
+        };
+        let target = Target {
+            runtime: Runtime::Process,
+            os: std::env::consts::OS.into(),
+            arch: std::env::consts::ARCH.into(),
+            entry: "program".into(),
+            files: vec![file],
+        };
+        let (name, version, description) = ("twice".into(), "1".into(), String::new());
+        let manifest = AppManifest { name, version, description, targets: vec![target] }.to_json();
+        let app = Digest::of(&manifest);
+        for bytes in [&program, &manifest] {
+            blobs.put(bytes).unwrap();
+        }
+        let nowhere = "http://127.0.0.1:9".to_owned();
+        for round in 0..20 {
+            let apps = dir.path().join(format!("apps-{round}"));
+            let blobs = BlobStore::open(dir.path()).unwrap();
+            let cache = Arc::new(AppCache::new(blobs, apps, Client::new(), nowhere.clone()));
+            let all: Vec<_> = (0..8)
+                .map(|_| {
+                    let cache = cache.clone();
+                    tokio::spawn(async move { cache.prepare(app).await })
+                })
+                .collect();
+            for prepared in all {
+                let prepared = prepared.await.unwrap().unwrap();
+                assert!(fs::read(prepared.dir.join(prepared.entry)).unwrap() == program, "not the whole program");
+            }
+        }
+    }
 }

@@ -77,6 +77,7 @@ impl Attempts {
         let attempt = Attempt {
             job: &lease.job,
             task: lease.task,
+            work: lease.work,
             lease: lease.lease,
             worker: self.worker,
             app_dir: &app.dir,

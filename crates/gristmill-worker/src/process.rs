@@ -21,7 +21,6 @@ use crate::sandbox::running::{Ended, Running, Streams};
 use crate::sandbox::wire::Status;
 use crate::sandbox::{Part, Sandbox, SandboxError};
 
-pub use self::text::fill_in;
 pub use crate::sandbox::out::{OutDir, OutFile};
 
 /// How often the processor time of all processes together is compared with its limit.
@@ -34,6 +33,8 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Attempt<'a> {
     pub job: &'a JobSpec,
     pub task: TaskId,
+    /// Of a search, the work units to do.
+    pub work: u64,
     pub lease: LeaseId,
     pub worker: WorkerId,
     /// Unpacked files of the app, shown as `/app`. Everyone must be able to read them, and the inputs, because under

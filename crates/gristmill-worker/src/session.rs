@@ -164,7 +164,10 @@ impl Session {
             .held
             .values()
             .filter(|held| !held.cancelled)
-            .map(|held| HeldLease { lease: held.lease.lease, task: held.lease.task, seal: held.lease.seal })
+            .map(|held| {
+                let Lease { lease, task, work, seal, .. } = *held.lease;
+                HeldLease { lease, task, work, seal }
+            })
             .collect();
         let hello = Hello { protocol: PROTOCOL_VERSION, signature, offer: self.offer.clone(), running };
         send(&mut socket, &ToPool::Hello(hello)).await?;

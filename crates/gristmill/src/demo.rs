@@ -27,6 +27,7 @@ use crate::roles::{self, Listen, Roles};
 use crate::search_progress::{tell_progress, whole};
 use crate::site::{self, ChainFacts};
 use crate::vanity_order::{self, Ending, Finished, LocalOrder, Settlement};
+use crate::vanity_shares;
 use crate::wallet::Wallet;
 
 pub struct Config {
@@ -89,6 +90,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
         data_dir: dir.join("scheduler"),
         name: "demo".to_owned(),
         tuning,
+        share_checkers: vanity_shares::checkers(),
         about,
     };
     let scheduler = roles::bind_scheduler(scheduler_config, config.page).await?;

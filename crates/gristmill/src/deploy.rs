@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::deployment::{Deployment, Offer, Plan};
 use crate::rlc::NRLC_PER_RLC;
+use crate::vanity_shares;
 use crate::wallet::Wallet;
 
 /// Terms of a vanity offer.
@@ -23,8 +24,6 @@ pub struct Terms {
     pub provider_fee_bps: u16,
     /// Seconds from order to refund.
     pub duration: u32,
-    /// Points in one task: six candidates each.
-    pub task_points: u64,
 }
 
 impl Default for Terms {
@@ -36,7 +35,6 @@ impl Default for Terms {
             pool_fee_bps: 1_000,
             provider_fee_bps: 500,
             duration: 24 * 3600,
-            task_points: 1 << 22,
         }
     }
 }
@@ -128,11 +126,14 @@ pub async fn deploy(
 
 fn plan(app: Digest, terms: &Terms) -> Plan {
     let args = ["unit", "--params", "{params}", "--order", "{order}", "--worker", "{worker}", "--unit", "{task}"];
-    let length = ["--threads".to_owned(), "1".to_owned(), "--length".to_owned(), terms.task_points.to_string()];
+    let search = ["--threads", "1", "--candidates", "{work}", "--shares", "{shares}", "--shares-out", "/out/shares"];
     Plan {
         app,
-        args: args.into_iter().map(str::to_owned).chain(length).collect(),
-        task_work: 6 * terms.task_points,
+        args: args.into_iter().chain(search).map(str::to_owned).collect(),
+        tasks: vanity::unit::UNITS,
+        task_work_min: 6 << 20,
+        slot_rate: 5_000_000,
+        share_checker: Some(vanity_shares::CHECKER.to_owned()),
         unit_work: terms.unit_candidates,
         overrun: 20,
         limits: Limits { wall_ms: 3_600_000, cpu_ms: 4 * 3_600_000, memory_bytes: 256 << 20, ..Limits::default() },

@@ -42,26 +42,24 @@ pub struct Offer {
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     pub app: Digest,
-    /// `{params}` and `{order}` stand for the order's parameters and id in hexadecimal; `{task}` and `{worker}` are
-    /// filled in by the worker.
+    /// `{params}` and `{order}` stand for the order's parameters and id in hexadecimal; `{task}`, `{work}` and
+    /// `{worker}` are filled in by the worker.
     pub args: Vec<String>,
-    /// Work units, as the app counts them, in one task.
-    pub task_work: u64,
+    /// Tasks that the app can tell apart.
+    pub tasks: u64,
+    /// Work units, as the app counts them, in the smallest task that is worth its start.
+    pub task_work_min: u64,
+    /// Work units a second of a slot, until the pool has measured it.
+    pub slot_rate: u64,
+    /// Who checks the shares of its tasks. `{shares}` in the arguments stands for their ranges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_checker: Option<String>,
     /// Work units that one unit of an order pays for.
     pub unit_work: u64,
     /// A search ends without a result after this many times the work that was paid for. Chance makes some searches
     /// long, and the pool bears that: at 20, one in 500 million is refunded.
     pub overrun: u64,
     pub limits: Limits,
-}
-
-impl Plan {
-    /// Tasks that the search may take before it is given up.
-    pub fn tasks(&self, units: u64) -> u64 {
-        let work = u128::from(units) * u128::from(self.unit_work) * u128::from(self.overrun);
-        let tasks = work.div_ceil(u128::from(self.task_work.max(1)));
-        u64::try_from(tasks).unwrap_or(u64::MAX).clamp(1, gristmill_proto::job::TASKS_MAX)
-    }
 }
 
 impl Deployment {
@@ -75,25 +73,5 @@ impl Deployment {
     pub fn write(&self, file: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).expect("a deployment has string keys only");
         fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn work_that_was_paid_for_bounds_the_search() {
-        let plan = Plan {
-            app: Digest::of(b""),
-            args: vec![],
-            task_work: 100,
-            unit_work: 10,
-            overrun: 20,
-            limits: Limits::default(),
-        };
-        assert_eq!(plan.tasks(1), 2);
-        assert_eq!(plan.tasks(6), 12);
-        assert_eq!(plan.tasks(u64::MAX), gristmill_proto::job::TASKS_MAX);
     }
 }

@@ -15,6 +15,7 @@ pub mod roles;
 pub mod search_progress;
 pub mod site;
 pub mod vanity_order;
+pub mod vanity_shares;
 pub mod wallet;
 
 pub use cli::main;

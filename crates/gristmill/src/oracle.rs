@@ -5,10 +5,11 @@
 //! goes into the `ledger` and to disk together with its cursor; then `Oracle::act` does whatever the ledger says
 //! comes next. Nothing depends on having seen a piece of news once: on every start, all of it is asked for again.
 
+mod job;
 mod ledger;
 mod store;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,6 @@ use gristmill_chain::follow::{Advance, FollowConfig, Follower, Step};
 use gristmill_chain::rpc::Rpc;
 use gristmill_chain::send::{Action, Outcome, OutcomeStatus, SendConfig, Sender, SenderHandle};
 use gristmill_proto::id::JobId;
-use gristmill_proto::job::{DoneWhen, JobSpec, Trust};
 use gristmill_proto::view::{JobState, JobView, ResultView, Verdict, VerdictRequest};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
@@ -278,18 +278,14 @@ impl Oracle {
     async fn start_job(&self, id: B256) -> Result<()> {
         let details = self.details(&id).await?;
         let plan = &self.deployment.offer.plan;
-        let params = alloy::hex::encode(&details.params);
-        let fill = |arg: &String| arg.replace("{params}", &params).replace("{order}", &format!("{id:x}"));
-        let job = JobSpec {
-            external_id: Some(format!("{id:#x}")),
-            args: plan.args.iter().map(fill).collect(),
-            tasks: plan.tasks(details.units),
-            task_work: plan.task_work,
-            done_when: DoneWhen::AnyTask,
-            trust: Trust::Submitter,
-            limits: plan.limits.clone(),
-            labels: BTreeMap::from([("order".to_owned(), format!("{id:#x}"))]),
-            ..JobSpec::new(plan.app)
+        let app = self.pool.app(plan.app).await?;
+        let job = match job::job_of(id, &details, plan, &app) {
+            Ok(job) => job,
+            // Parameters that no search can be made of will not become better: give the money back.
+            Err(error) => {
+                let reason = format!("{error:#}");
+                return self.book(|ledger| ledger.work(id, Work::Failed { reason }), |_| Ok(())).await;
+            }
         };
         let submitted = match self.pool.submit(&job).await {
             Ok(submitted) => submitted,

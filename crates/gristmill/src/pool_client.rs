@@ -8,7 +8,7 @@ use gristmill_proto::app::AppManifest;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::JobId;
 use gristmill_proto::job::JobSpec;
-use gristmill_proto::view::{ApiError, JobView, Submitted, VerdictRequest, WorkerView};
+use gristmill_proto::view::{ApiError, AppView, JobView, Submitted, VerdictRequest, WorkerView};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -57,6 +57,10 @@ impl PoolClient {
             }
             found => found.map(Some),
         }
+    }
+
+    pub async fn app(&self, app: Digest) -> Result<AppView> {
+        self.json(self.request(Method::GET, &format!("/api/apps/{app}"))).await
     }
 
     pub async fn cancel(&self, id: JobId) -> Result<()> {

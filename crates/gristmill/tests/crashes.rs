@@ -56,6 +56,22 @@ async fn another_worker_takes_over_from_one_that_vanished() {
     grid.check_money(&[&order], &[]).await;
 }
 
+/// Its slots are free again, and it is given work, as soon as it is greeted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_goes_on_as_soon_as_it_is_back() {
+    let mut grid = Grid::start();
+    let order = grid.order("1LoVEab").record.order.unwrap();
+    grid.wait_for_job(order, "work to begin", |job| job.tasks.running > 0).await;
+    for restarts in 1..=3 {
+        grid.restart_worker(0);
+        let back = std::time::Instant::now();
+        while grid.log("worker-0").matches("attempt starts").count() <= restarts {
+            assert!(back.elapsed() < Duration::from_secs(3), "no work since {:?}", back.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 /// An output file is handed in though the pool that gave the lease has restarted meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scheduler_is_killed_before_an_output_is_handed_in() {

@@ -55,7 +55,8 @@ fn another_version_deploys_its_own_contracts() {
     assert_ne!(result(&first, "1Lo")["key_file"], result(&again, "1Lo")["key_file"]);
 
     let files = std::fs::read_dir(home.path().join("demo")).unwrap().map(|entry| entry.unwrap().path());
-    let is_deployment = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("deployment");
+    let is_deployment =
+        |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("deployment");
     let deployment = files.into_iter().find(is_deployment).expect("the demo keeps its deployment");
     std::fs::rename(&deployment, deployment.with_file_name("deployment-0badcafe.json")).unwrap();
     let other = demo();

@@ -139,6 +139,12 @@ async fn a_search_in_vain_without_the_work() {
     Trap::is_refused(in_vain(0), "work units").await;
 }
 
+/// It claims all the work, but near misses cannot be made up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_in_vain_without_shares() {
+    Trap::is_refused(in_vain(u64::MAX >> 20), "never happen").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_longer_than_allowed() {
     Trap::is_refused(answers(vec![0; 8 * 1024 + 1]), "longer than 8192").await;

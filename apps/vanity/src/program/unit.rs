@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use vanity::{
-    AddressKind, Order, Params, Ranges, Solution,
+    AddressKind, Image, Order, Params, Ranges, Solution,
     kernel::Backend,
     shares::Share,
     threads::search_on_threads,
@@ -38,12 +38,15 @@ pub(super) struct UnitArguments {
     /// First index of the slice
     #[arg(long, value_name = "U64", required_unless_present = "unit", conflicts_with = "unit")]
     start: Option<u64>,
-    /// Number of the slice: it starts at UNIT × LENGTH
+    /// Number of the slice: it starts at UNIT × 2^34, so that slices of any allowed length are apart
     #[arg(long, value_name = "U")]
     unit: Option<u64>,
     /// Indices to search; each is six candidates
+    #[arg(long, value_name = "U64", required_unless_present = "candidates", conflicts_with = "candidates")]
+    length: Option<u64>,
+    /// Candidates to search, rounded up to whole indices
     #[arg(long, value_name = "U64")]
-    length: u64,
+    candidates: Option<u64>,
     /// Threads; all of the machine's if not given
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -107,13 +110,13 @@ fn share_ranges(arguments: &UnitArguments, params: &Params) -> Result<Ranges> {
 }
 
 fn slice_of(arguments: &UnitArguments) -> Result<Slice> {
-    let start = match (arguments.start, arguments.unit) {
-        (Some(start), _) => Some(start),
-        (None, unit) => unit.unwrap_or_default().checked_mul(arguments.length),
+    let candidates = arguments.candidates.unwrap_or_default();
+    let length = arguments.length.unwrap_or(candidates.div_ceil(Image::COUNT));
+    let slice = match (arguments.start, arguments.unit) {
+        (Some(start), _) => Slice::new(start, length),
+        (None, unit) => Slice::of_unit(unit.unwrap_or_default(), length),
     };
-    start
-        .and_then(|start| Slice::new(start, arguments.length))
-        .ok_or_else(|| bad_argument("the slice has indices above 64 bits"))
+    slice.ok_or_else(|| bad_argument("the slice has indices above 64 bits, or reaches into the next unit"))
 }
 
 pub(super) fn backend(name: Option<&str>) -> Result<Backend> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ranges::RangeSet;
 use super::work_rate::WorkRate;
-use super::{Fault, StoredJob, WORKER_FAULTS_MAX};
+use super::{Fault, StoredJob, StoredResult, WORKER_FAULTS_MAX};
 
 /// What a worker must have to run a job: known when the job comes in, kept with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub(super) struct Job {
     finished: RangeSet,
     failures: BTreeMap<u64, u32>,
     worker_faults: usize,
+    /// Work units that a search has spent without finding anything.
+    vain_work: u64,
     started: bool,
     work_done: u64,
     rate: WorkRate,
@@ -87,6 +89,7 @@ impl Job {
             finished: RangeSet::default(),
             failures: BTreeMap::new(),
             worker_faults: 0,
+            vain_work: 0,
             started: false,
             work_done: 0,
             rate: WorkRate::default(),
@@ -96,10 +99,14 @@ impl Job {
     pub(super) fn restore(stored: StoredJob) -> Self {
         let mut job = Self::new(stored.spec, stored.needs, stored.at);
         job.work_done = stored.work_done;
-        for (index, lease, worker, verdict) in stored.results {
+        for StoredResult { index, lease, worker, verdict, work } in stored.results {
             match verdict {
                 Verdict::Pending => drop(job.pending.insert(index, (lease, worker))),
-                Verdict::Certified => drop(job.finished.insert(index)),
+                Verdict::Certified => {
+                    job.finished.insert(index);
+                    // One that had found something would have ended the job.
+                    job.vain_work = job.vain_work.saturating_add(work);
+                }
                 Verdict::Rejected => job.blame(index, worker, Fault::Worker),
             }
         }
@@ -171,14 +178,19 @@ impl Job {
         self.pending.iter().find(|(_, (given, _))| *given == lease).map(|(index, (_, worker))| (*index, *worker))
     }
 
-    pub(super) fn certify(&mut self, index: u64, answered: bool) -> Step {
+    pub(super) fn certify(&mut self, index: u64, answered: bool, work: u64) -> Step {
         self.running.remove(&index);
         self.pending.remove(&index);
         self.failures.remove(&index);
         self.finished.insert(index);
         let all = self.finished.len() == self.spec.tasks;
+        self.vain_work = self.vain_work.saturating_add(work);
+        let spent = self.spec.search.as_ref().filter(|search| self.vain_work >= search.work_max);
         match self.spec.done_when {
             DoneWhen::AnyTask if answered => Step::JobDone,
+            DoneWhen::AnyTask if let Some(search) = spent => {
+                Step::JobFailed(format!("{} work units were searched in vain", search.work_max))
+            }
             DoneWhen::AnyTask if all => {
                 Step::JobFailed(format!("all {} tasks ended without an answer", self.spec.tasks))
             }

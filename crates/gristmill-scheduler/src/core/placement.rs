@@ -18,7 +18,7 @@ pub(super) fn obstacle(id: WorkerId, worker: &Worker, job: &Job) -> Option<&'sta
 }
 
 impl Core {
-    /// Gives tasks of a job that has some to workers that have room.
+    /// Lets workers that have room know of a job with tasks to give. What they get is still the job whose turn it is.
     pub(super) fn place_job(&mut self, job_id: JobId, now: UnixMillis, out: &mut Effects) {
         while let Some(job) = self.jobs.get(&job_id).filter(|job| job.has_waiting()) {
             let fits = |id: &&WorkerId| obstacle(**id, &self.workers[*id], job).is_none();
@@ -27,7 +27,7 @@ impl Core {
             let Some(id) = fresh.or_else(|| willing.next().filter(|_| self.nobody_else_may(job))).copied() else {
                 return;
             };
-            self.give_lease(id, job_id, now, out);
+            self.place_worker(id, now, out);
         }
     }
 

@@ -16,24 +16,25 @@ impl fmt::Debug for PoolSecret {
 }
 
 impl PoolSecret {
-    pub(super) fn seal(&self, lease: LeaseId, task: TaskId, worker: WorkerId) -> Seal {
-        let hash = self.hash(lease, task, worker);
+    pub(super) fn seal(&self, lease: LeaseId, task: TaskId, work: u64, worker: WorkerId) -> Seal {
+        let hash = self.hash(lease, task, work, worker);
         Seal(hash.as_bytes()[..16].try_into().expect("16 of 32 bytes"))
     }
 
-    pub(super) fn sealed(&self, lease: LeaseId, task: TaskId, worker: WorkerId, seal: Seal) -> bool {
+    pub(super) fn sealed(&self, lease: LeaseId, task: TaskId, work: u64, worker: WorkerId, seal: Seal) -> bool {
         // blake3::Hash compares in constant time.
-        let mut padded = *self.hash(lease, task, worker).as_bytes();
+        let mut padded = *self.hash(lease, task, work, worker).as_bytes();
         padded[..16].copy_from_slice(&seal.0);
-        self.hash(lease, task, worker) == padded
+        self.hash(lease, task, work, worker) == padded
     }
 
-    fn hash(&self, lease: LeaseId, task: TaskId, worker: WorkerId) -> blake3::Hash {
-        let mut message = [0; 44];
+    fn hash(&self, lease: LeaseId, task: TaskId, work: u64, worker: WorkerId) -> blake3::Hash {
+        let mut message = [0; 52];
         message[..8].copy_from_slice(&lease.0.to_le_bytes());
         message[8..16].copy_from_slice(&task.job.0.to_le_bytes());
         message[16..24].copy_from_slice(&task.index.to_le_bytes());
-        message[24..].copy_from_slice(&worker.0);
+        message[24..32].copy_from_slice(&work.to_le_bytes());
+        message[32..].copy_from_slice(&worker.0);
         blake3::keyed_hash(&self.0, &message)
     }
 }

@@ -10,9 +10,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX};
+use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId};
 use gristmill_proto::job::JobSpec;
-use gristmill_proto::view::{ApiError, JobView, VerdictRequest, WorkerView};
+use gristmill_proto::view::{ApiError, AppView, JobView, VerdictRequest, WorkerView};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -35,6 +36,7 @@ pub(super) fn routes(api: Arc<Api>) -> Router {
         .route("/api/jobs/{id}/verdict", post(judge))
         .route("/api/jobs/by-external/{external_id}", get(job_by_external_id))
         .route("/api/events", get(events::of_all))
+        .route("/api/apps/{digest}", get(app))
         .route("/api/workers", get(workers))
         .route("/api/results/{lease}", get(result))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
@@ -126,6 +128,10 @@ async fn pool(State(api): State<Arc<Api>>) -> Json<serde_json::Value> {
     Json(facts.into())
 }
 
+async fn app(State(api): State<Arc<Api>>, Path(digest): Path<Digest>) -> Json<AppView> {
+    Json(api.pool.look(|core, _| AppView { slot_rate_per_s: core.speed(&digest).per_second(), slots: core.slots() }))
+}
+
 async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<JobSpec>) -> Result<Response, Refusal> {
     let manifest = api.pool.blobs.read(spec.app, MANIFEST_BYTES_MAX as u64).map_err(|error| {
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error, "upload the app's manifest and files first")
@@ -133,6 +139,16 @@ async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<Job
     let manifest = AppManifest::from_json(&manifest)
         .map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("app {}: {error}", spec.app), ""))?;
     let pool = &api.pool;
+    if let Some(search) = &spec.search
+        && let Some(terms) = &search.shares
+    {
+        let refuse = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("shares: {why}"), "");
+        let checker = pool.share_checkers.get(&terms.checker).ok_or_else(|| {
+            let known: Vec<&str> = pool.share_checkers.keys().map(String::as_str).collect();
+            refuse(format!("no checker `{}` here, but {}", terms.checker, known.join(", ")))
+        })?;
+        checker.understands(terms).map_err(refuse)?;
+    }
     let (submitted, durable) = pool.act(|core, now, effects| -> Result<_, Refusal> {
         if let Some(external_id) = &spec.external_id
             && let Some(id) = pool.job_of(core, external_id)?

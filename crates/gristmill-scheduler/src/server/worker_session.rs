@@ -9,7 +9,8 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::codec;
-use gristmill_proto::id::WorkerId;
+use gristmill_proto::id::{LeaseId, WorkerId};
+use gristmill_proto::job::Search;
 use gristmill_proto::key::Purpose;
 use gristmill_proto::message::{Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, connect_statement};
 use gristmill_proto::outcome::{Outcome, OutputFile};
@@ -18,6 +19,7 @@ use tracing::{debug, info};
 
 use super::{Api, random_bytes};
 use crate::core::{ConnectError, ConnectionId, Finish};
+use crate::shares::{Question, SHARE_FILE_BYTES_MAX};
 
 /// A worker that connects must have proven its key by then.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
@@ -80,7 +82,7 @@ async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello)
     info!(worker = %id, name = hello.offer.name, slots = hello.offer.slots, "worker connected");
     let alive_ms = api.pool.look(|core, _| core.tuning().alive_ms);
     api.pool.send(connection, ToWorker::Welcome { alive_ms, upload_token: upload.token.clone(), drop });
-    api.pool.act(|core, now, effects| core.greeted(id, now, effects));
+    api.pool.act(|core, now, effects| core.greeted(id, connection, now, effects));
 
     let reason = talk(&api, &mut socket, &mut outbox, id, connection).await;
     api.pool.remove_connection(connection);
@@ -142,27 +144,72 @@ async fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: T
             pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
         }
         ToPool::Finished { lease, outcome, signature } => {
-            let flaw = missing_output(api, &outcome).await;
-            let finish = Finish { lease, outcome, signature, flaw };
+            let (flaw, shares) = match looked_at(api, id, lease, &outcome).await {
+                Ok(shares) => (None, shares),
+                Err(flaw) => (Some(flaw), 0),
+            };
+            let finish = Finish { lease, outcome, signature, flaw, shares };
             pool.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
         }
     }
     ControlFlow::Continue(())
 }
 
-/// What is wrong if an output file's bytes are not here.
-async fn missing_output(api: &Arc<Api>, outcome: &Outcome) -> Option<String> {
-    // An outcome beyond its limits is refused for that.
-    if outcome.files.is_empty() || outcome.check().is_err() {
-        return None;
+/// The outputs' bytes must be here, and the shares good: their number, or what is wrong.
+async fn looked_at(api: &Arc<Api>, id: WorkerId, lease: LeaseId, outcome: &Outcome) -> Result<u64, String> {
+    // An outcome beyond its limits is refused for that, a failed one counts as such.
+    if outcome.check().is_err() || !outcome.succeeded() {
+        return Ok(0);
     }
-    let (api, files) = (api.clone(), outcome.files.clone());
-    let missing = tokio::task::spawn_blocking(move || {
+    let given = api.pool.look(|core, _| core.lease(id, lease));
+    let given = given.filter(|(job, ..)| job.search.as_ref().is_some_and(|search| search.shares.is_some()));
+    if outcome.files.is_empty() && given.is_none() {
+        return Ok(0);
+    }
+    let (api, files, whole) = (api.clone(), outcome.files.clone(), outcome.answer.is_none());
+    let looked = tokio::task::spawn_blocking(move || {
         let missing =
-            |file: &OutputFile| api.pool.blobs.open_blob(file.digest).map_or(true, |(_, size)| size != file.size);
-        files.into_iter().find(missing).map(|file| format!("output {} was not uploaded", file.path))
+            |file: &&OutputFile| api.pool.blobs.open_blob(file.digest).map_or(true, |(_, size)| size != file.size);
+        if let Some(file) = files.iter().find(missing) {
+            return Err(format!("output {} was not uploaded", file.path));
+        }
+        given.map_or(Ok(0), |(job, task, work)| {
+            let search = job.search.as_ref().expect("filtered above");
+            count_shares(&api, id, search, task.index, work, &files, whole)
+        })
     });
-    missing.await.unwrap_or_else(|_| Some("the outputs could not be looked at".to_owned()))
+    looked.await.unwrap_or_else(|_| Err("the outputs could not be looked at".to_owned()))
+}
+
+fn count_shares(
+    api: &Api,
+    worker: WorkerId,
+    search: &Search,
+    task: u64,
+    work: u64,
+    files: &[OutputFile],
+    whole: bool,
+) -> Result<u64, String> {
+    let terms = search.shares.as_ref().expect("the caller asks for shares");
+    let checker = api.pool.share_checkers.get(&terms.checker);
+    let checker = checker.ok_or_else(|| format!("nobody here can check shares of `{}`", terms.checker))?;
+    let shares = match files.iter().find(|file| file.path == terms.file) {
+        // An easy search finds more on the way than anyone wants to read.
+        Some(file) if !whole && file.size > SHARE_FILE_BYTES_MAX => return Ok(0),
+        Some(file) => api.pool.blobs.read(file.digest, SHARE_FILE_BYTES_MAX).map_err(|error| error.to_string())?,
+        None => Vec::new(),
+    };
+    let task_work = search.task_work;
+    let question = Question { terms, task_work, task, work, worker, shares: &shares, whole, seed: random_bytes() };
+    let found = checker.count(&question)?;
+    if whole {
+        let before = api.pool.look(|core, _| core.standing(worker));
+        let (found, expected) = (before.found + found, before.expected + search.shares_expected(work));
+        if checker.is_too_few(found, expected) {
+            return Err(format!("over all its tasks this worker has shown {found} shares of {expected} expected"));
+        }
+    }
+    Ok(found)
 }
 
 /// The next message; nothing when the worker closed the connection.

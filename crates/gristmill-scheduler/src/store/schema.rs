@@ -6,7 +6,8 @@ use super::StoreError;
 
 /// Each step brings a database one format further; a database of format `n` needs the steps from `n` on. Steps that a
 /// release has seen are never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE pool (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         secret BLOB NOT NULL,
@@ -54,7 +55,24 @@ const STEPS: [&str; 1] = ["
         failed INTEGER NOT NULL DEFAULT 0,
         rejected INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE result ADD COLUMN work INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE result ADD COLUMN shares INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE worker ADD COLUMN shares INTEGER NOT NULL DEFAULT 0;
+    -- Of whole tasks: what they held and what they should have held.
+    ALTER TABLE worker ADD COLUMN shares_found INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE worker ADD COLUMN shares_expected INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE speed (
+        app BLOB PRIMARY KEY,
+        work INTEGER NOT NULL,
+        ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    -- Jobs are written differently since; whoever submitted one hears that it is over.
+    UPDATE job SET state = 'cancelled', reason = 'the pool''s program was updated', finished_at = created_at
+        WHERE state = 'live';
+",
+];
 
 pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
     let known = u32::try_from(STEPS.len()).expect("a few steps");

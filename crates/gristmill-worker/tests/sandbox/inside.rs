@@ -10,11 +10,11 @@ use crate::prison::{Prison, rust_program, text};
 #[tokio::test]
 async fn arguments_environment_and_directory() {
     let prison = Prison::new().await;
-    let finished = prison.run(&["print", "{task}", "a={worker}", "{other}"]).await;
+    let finished = prison.run(&["print", "{task}", "{work}", "a={worker}", "{other}"]).await;
     assert_eq!(finished.exit, Exit::Code(0));
     let worker = format!("0x{}", "ab".repeat(20));
     let expected = format!(
-        "[3] [a={worker}] [{{other}}] \n/out\nGRISTMILL_ATTEMPT=77\nGRISTMILL_CHANNEL_FD=3\nGRISTMILL_JOB=5\n\
+        "[3] [4000] [a={worker}] [{{other}}] \n/out\nGRISTMILL_ATTEMPT=77\nGRISTMILL_CHANNEL_FD=3\nGRISTMILL_JOB=5\n\
          GRISTMILL_TASK=3\nGRISTMILL_WORKER={worker}"
     );
     assert_eq!(text(&finished.stdout.head), expected);

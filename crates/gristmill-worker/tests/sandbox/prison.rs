@@ -107,6 +107,7 @@ impl Prison {
         let attempt = Attempt {
             job: &job,
             task: TASK,
+            work: 4_000,
             lease: LEASE,
             worker: WORKER,
             app_dir: &self.app,

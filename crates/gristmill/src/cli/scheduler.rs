@@ -13,6 +13,7 @@ use crate::deployment::Deployment;
 use crate::report::print_line;
 use crate::roles::{self, Listen};
 use crate::site::{self, ChainFacts};
+use crate::vanity_shares;
 
 #[derive(Args)]
 pub(super) struct SchedulerArgs {
@@ -59,7 +60,14 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         ..Tuning::default()
     };
     let data_dir = roles::folder(args.data_dir, "scheduler")?;
-    let config = Config { listen: args.listen, data_dir, name: args.name, tuning, about };
+    let config = Config {
+        listen: args.listen,
+        data_dir,
+        name: args.name,
+        tuning,
+        share_checkers: vanity_shares::checkers(),
+        about,
+    };
     let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen, "--listen")).await?;
     crate::embedded::publish_vanity(scheduler.blobs())?;
     print_line(&scheduler.url());

@@ -1,0 +1,109 @@
+//! What an order becomes in the pool.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::B256;
+use anyhow::{Result, bail};
+use gristmill_chain::contracts::IMarket;
+use gristmill_proto::job::{DoneWhen, JobSpec, Search, Trust};
+use gristmill_proto::view::AppView;
+
+use crate::deployment::Plan;
+use crate::vanity_shares;
+
+/// A task shall take a slot so long: short enough to lose little with it, long enough that its start costs nothing.
+const TASK_SECONDS: f64 = 90.0;
+/// What was paid for is cut into so many tasks per slot, so that all work on a small order, to its end.
+const TASKS_PER_SLOT: u64 = 4;
+
+/// The job of an order. An error is final: these parameters will never make a job.
+pub(super) fn job_of(id: B256, order: &IMarket::Order, plan: &Plan, app: &AppView) -> Result<JobSpec> {
+    let paid = order.units.saturating_mul(plan.unit_work);
+    let task_work = task_work(paid, plan, app);
+    let (shares, ranges) = match plan.share_checker.as_deref() {
+        Some(vanity_shares::CHECKER) => vanity_shares::terms(&order.params, &id.0, task_work).map(Some)?.unzip(),
+        Some(other) => bail!("the plan's shares are those of `{other}`, which this oracle does not know"),
+        None => (None, None),
+    };
+    let places = [
+        ("{params}", alloy::hex::encode(&order.params)),
+        ("{order}", format!("{id:x}")),
+        ("{shares}", ranges.unwrap_or_default()),
+    ];
+    let fill = |arg: &String| places.iter().fold(arg.clone(), |arg, (place, value)| arg.replace(place, value));
+    Ok(JobSpec {
+        external_id: Some(format!("{id:#x}")),
+        args: plan.args.iter().map(fill).collect(),
+        tasks: plan.tasks,
+        done_when: DoneWhen::AnyTask,
+        search: Some(Search { task_work, work_max: paid.saturating_mul(plan.overrun), shares }),
+        trust: Trust::Submitter,
+        limits: plan.limits.clone(),
+        labels: BTreeMap::from([("order".to_owned(), format!("{id:#x}"))]),
+        ..JobSpec::new(plan.app)
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating is right")]
+fn task_work(paid: u64, plan: &Plan, app: &AppView) -> u64 {
+    let slot_rate = app.slot_rate_per_s.unwrap_or(plan.slot_rate as f64);
+    let long_enough = (slot_rate * TASK_SECONDS) as u64;
+    let small_enough = paid / (TASKS_PER_SLOT * app.slots.max(1));
+    long_enough.min(small_enough).max(plan.task_work_min)
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_proto::digest::Digest;
+    use gristmill_proto::job::Limits;
+
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            app: Digest::of(b"app"),
+            args: vec!["{params}/{order}/{task}/{work}".to_owned()],
+            tasks: 1_000,
+            task_work_min: 1_000,
+            slot_rate: 5_000,
+            share_checker: None,
+            unit_work: 10_000,
+            overrun: 20,
+            limits: Limits::default(),
+        }
+    }
+
+    fn app(slot_rate_per_s: Option<f64>, slots: u64) -> AppView {
+        AppView { slot_rate_per_s, slots }
+    }
+
+    #[test]
+    fn tasks_are_as_long_as_the_pool_is_fast_and_short_for_small_orders() {
+        let huge = u64::MAX;
+        assert_eq!(task_work(huge, &plan(), &app(Some(1e6), 2)), 90_000_000);
+        assert_eq!(task_work(huge, &plan(), &app(None, 2)), 450_000);
+        assert_eq!(task_work(80_000, &plan(), &app(Some(1e6), 2)), 10_000);
+        assert_eq!(task_work(80_000, &plan(), &app(Some(1e6), 1_000)), 1_000);
+        assert_eq!(task_work(80_000, &plan(), &app(Some(1e6), 0)), 20_000);
+    }
+
+    #[test]
+    fn what_was_paid_for_bounds_the_search() {
+        let order = IMarket::Order { units: 3, params: vec![0xab].into(), ..IMarket::Order::default() };
+        let job = job_of(B256::repeat_byte(7), &order, &plan(), &app(None, 1)).unwrap();
+        assert_eq!(job.check(), Ok(()));
+        assert_eq!(job.search.unwrap().work_max, 600_000);
+        assert_eq!(job.args, [format!("ab/{}/{{task}}/{{work}}", "07".repeat(32))]);
+    }
+
+    #[test]
+    fn an_order_that_no_search_can_be_made_of_is_refused() {
+        let order = IMarket::Order { params: vec![1, 2, 3].into(), ..IMarket::Order::default() };
+        let of = |checker: &str| {
+            let plan = Plan { share_checker: Some(checker.to_owned()), ..plan() };
+            job_of(B256::ZERO, &order, &plan, &app(None, 1)).unwrap_err().to_string()
+        };
+        assert!(of("dowsing").contains("`dowsing`"));
+        assert!(!of(vanity_shares::CHECKER).is_empty());
+    }
+}

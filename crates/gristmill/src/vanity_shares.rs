@@ -1,0 +1,231 @@
+//! Shares of vanity searches: near misses that lie in ranges around the wanted ones.
+//!
+//! Everything about them follows from the order's parameters and id and from the length of a task, so oracle, worker
+//! and pool agree without telling each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use gristmill_proto::job::ShareTerms;
+use gristmill_scheduler::shares::{Question, ShareChecker, ShareCheckers};
+use vanity::kernel::Backend;
+use vanity::oblivious::Opening;
+use vanity::shares::{
+    SHARE_LENGTH, Share, ShareChecker as PointChecker, Standing, audit, audit_slice, shares_at_least,
+};
+use vanity::unit::{Search, Slice};
+use vanity::{AddressKind, Difficulty, Image, Order, Params, Ranges};
+
+/// Its name in jobs and plans.
+pub const CHECKER: &str = "vanity";
+/// Where the program leaves them, below `/out`.
+const FILE: &str = "shares";
+/// Aimed at in each task: an honest task almost never has less than half of it.
+const EXPECTED: f64 = 64.0;
+/// An honest worker's task is refused once in so many.
+const TASKS_PER_REFUSAL: f64 = 1e9;
+/// The chance of standing so low by bad luck, below which a worker is not believed any more.
+const INNOCENCE_MIN: f64 = 1e-6;
+/// One in so many points of a task is searched again.
+const AUDIT_PARTS: u64 = 4_096;
+
+/// What every pool that carries the vanity program can check.
+pub fn checkers() -> ShareCheckers {
+    BTreeMap::from([(CHECKER.to_owned(), Arc::new(Vanity) as Arc<dyn ShareChecker>)])
+}
+
+/// A task's terms, and the ranges of its shares as the program wants them.
+pub fn terms(params: &[u8], order: &[u8; 32], task_work: u64) -> Result<(ShareTerms, String)> {
+    let params = Params::decode(params)?;
+    let wide = share_ranges(&params, order, task_work);
+    let expected = expected(&wide, task_work);
+    let ranges = wide.as_slice().iter().flat_map(|range| [range.low.0, range.high.0]).collect::<Vec<_>>().concat();
+    let terms = ShareTerms {
+        checker: CHECKER.to_owned(),
+        file: FILE.to_owned(),
+        expected: (expected.round() as u64).clamp(1, gristmill_proto::job::SHARES_MAX),
+        params: BTreeMap::from([
+            ("params".to_owned(), hex::encode(params.encode())),
+            ("order".to_owned(), hex::encode(order)),
+        ]),
+    };
+    Ok((terms, hex::encode(ranges)))
+}
+
+/// The wanted ranges, each inside one so much wider that a task holds some dozens. An easy pattern is its own share.
+fn share_ranges(params: &Params, order: &[u8; 32], task_work: u64) -> Ranges {
+    let targets = params.ranges().clone();
+    let width = (EXPECTED / expected(&targets, task_work)).ceil().max(1.0) as u64;
+    Opening { targets, width, seed: *order }.wide()
+}
+
+/// Finds among so many candidates, on average.
+fn expected(ranges: &Ranges, candidates: u64) -> f64 {
+    Difficulty::of(ranges).map_or(0.0, |difficulty| candidates as f64 / difficulty.candidates())
+}
+
+/// An order's search as its terms tell it.
+struct Terms {
+    params: Params,
+    order: [u8; 32],
+}
+
+impl Terms {
+    fn of(terms: &ShareTerms) -> Result<Self> {
+        let param = |name: &str| terms.params.get(name).with_context(|| format!("the parameter `{name}` is missing"));
+        let order = hex::decode(param("order")?)?.try_into().ok().context("an order's id has 32 bytes")?;
+        Ok(Self { params: Params::decode(&hex::decode(param("params")?)?)?, order })
+    }
+}
+
+struct Vanity;
+
+impl ShareChecker for Vanity {
+    fn understands(&self, terms: &ShareTerms) -> Result<(), String> {
+        Terms::of(terms).map(drop).map_err(|error| format!("{error:#}"))
+    }
+
+    fn count(&self, question: &Question<'_>) -> Result<u64, String> {
+        let Terms { params, order } = Terms::of(question.terms).map_err(|error| format!("{error:#}"))?;
+        let unit = Slice::of_unit(question.task, question.work.div_ceil(Image::COUNT));
+        let unit = unit.ok_or("the task reaches beyond its unit")?;
+        let (shares, rest) = question.shares.as_chunks::<SHARE_LENGTH>();
+        if !rest.is_empty() {
+            return Err(format!("{} bytes of shares are no whole number of them", question.shares.len()));
+        }
+        let shares: Option<Vec<Share>> = shares.iter().map(Share::decode).collect();
+        let shares = shares.ok_or("a share has an image beyond the sixth")?;
+        let base = Order { id: order, worker: question.worker.0 }.base();
+        let ranges = share_ranges(&params, &order, question.task_work);
+        let expected = expected(&ranges, question.work);
+        let checker = PointChecker::new(params.public_key(), base, AddressKind::P2pkh, ranges.clone());
+        checker.check_all(unit, &shares).map_err(|error| error.to_string())?;
+        let found = shares.len() as u64;
+        if !question.whole {
+            return Ok(found);
+        }
+        let least = shares_at_least(expected, 1.0 / TASKS_PER_REFUSAL);
+        if found < least {
+            return Err(format!(
+                "{found} shares where {expected:.0} are expected, and fewer than {least} never happen"
+            ));
+        }
+        let search = Search {
+            public_key: *params.public_key(),
+            base,
+            kind: AddressKind::P2pkh,
+            targets: Ranges::default(),
+            shares: ranges,
+            backend: Backend::best(),
+        };
+        let audit = audit(&search, audit_slice(unit, AUDIT_PARTS, &question.seed), &shares);
+        match audit.is_clean() {
+            true => Ok(found),
+            false => Err(format!("{} shares of a part that was searched again are missing", audit.missing.len())),
+        }
+    }
+
+    fn is_too_few(&self, found: u64, expected: u64) -> bool {
+        Standing { expected: expected as f64, found }.innocence() < INNOCENCE_MIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_proto::id::WorkerId;
+    use vanity::{Pattern, SecretKey};
+
+    use super::*;
+
+    const TASK_WORK: u64 = 6 << 18;
+    const ORDER: [u8; 32] = [3; 32];
+    const WORKER: WorkerId = WorkerId([9; 20]);
+
+    /// The terms of a hard search, and what an honest worker hands in for a task.
+    fn searched(task: u64) -> (ShareTerms, Vec<Share>) {
+        let key = SecretKey::from_bytes(&[5; 32]).unwrap().public_key();
+        let params = Params::new(key, Pattern::parse("1LoVEaaa").unwrap().ranges().clone()).unwrap();
+        let (terms, ranges) = terms(&params.encode(), &ORDER, TASK_WORK).unwrap();
+        assert_eq!(ranges.len() % 80, 0);
+        let search = Search {
+            public_key: key,
+            base: Order { id: ORDER, worker: WORKER.0 }.base(),
+            kind: AddressKind::P2pkh,
+            targets: Ranges::default(),
+            shares: share_ranges(&params, &ORDER, TASK_WORK),
+            backend: Backend::best(),
+        };
+        let slice = Slice::of_unit(task, TASK_WORK / 6).unwrap();
+        let report = vanity::unit::search(&search, slice, |_| std::ops::ControlFlow::Continue(()));
+        (terms, report.shares.into_iter().map(Share::from).collect())
+    }
+
+    fn count(terms: &ShareTerms, task: u64, shares: &[Share]) -> Result<u64, String> {
+        let bytes: Vec<u8> = shares.iter().flat_map(Share::encode).collect();
+        Vanity.count(&question(terms, task, &bytes))
+    }
+
+    fn question<'a>(terms: &'a ShareTerms, task: u64, shares: &'a [u8]) -> Question<'a> {
+        let (task_work, work) = (TASK_WORK, TASK_WORK);
+        Question { terms, task_work, task, work, worker: WORKER, shares, whole: true, seed: [1; 32] }
+    }
+
+    #[test]
+    fn an_honest_task_is_believed_and_a_lazy_one_is_not() {
+        let (terms, shares) = searched(7);
+        assert!(terms.expected.abs_diff(64) <= 1, "{}", terms.expected);
+        assert_eq!(count(&terms, 7, &shares), Ok(shares.len() as u64));
+        assert!(count(&terms, 7, &shares[..shares.len() / 4]).unwrap_err().contains("never happen"));
+        assert!(count(&terms, 7, &[]).is_err());
+    }
+
+    #[test]
+    fn shares_of_another_task_worker_or_order_and_doubled_ones_are_refused() {
+        let (terms, shares) = searched(7);
+        assert!(count(&terms, 8, &shares).unwrap_err().contains("not in the unit"));
+        let mut doubled = shares.clone();
+        doubled.push(shares[0]);
+        assert!(count(&terms, 7, &doubled).unwrap_err().contains("twice"));
+        let bytes: Vec<u8> = shares.iter().flat_map(Share::encode).collect();
+        let other = WorkerId([8; 20]);
+        let of_other = Question { worker: other, ..question(&terms, 7, &bytes) };
+        assert!(Vanity.count(&of_other).unwrap_err().contains("no share"));
+        assert!(Vanity.count(&question(&terms, 7, &bytes[1..])).unwrap_err().contains("whole number"));
+    }
+
+    #[test]
+    fn a_part_of_a_task_has_its_part_of_the_shares() {
+        let (terms, shares) = searched(7);
+        let half: Vec<u8> = shares
+            .iter()
+            .filter(|share| share.index < 7 * vanity::unit::UNIT_STRIDE + TASK_WORK / 12)
+            .flat_map(Share::encode)
+            .collect();
+        let of_half = Question { work: TASK_WORK / 2, ..question(&terms, 7, &half) };
+        assert_eq!(Vanity.count(&of_half), Ok(half.len() as u64 / 9));
+        let beyond = Question { work: 6 * vanity::unit::UNIT_STRIDE + 1, ..of_half };
+        assert!(Vanity.count(&beyond).unwrap_err().contains("beyond its unit"));
+    }
+
+    /// A tenth left out shows in no single task, but in a hundred.
+    #[test]
+    fn a_slacker_stands_ever_worse() {
+        assert!(!Vanity.is_too_few(58, 64));
+        assert!(!Vanity.is_too_few(640, 640));
+        assert!(Vanity.is_too_few(5_760, 6_400));
+        assert!(!Vanity.is_too_few(6_400, 6_400));
+    }
+
+    #[test]
+    fn terms_that_make_no_sense_are_refused() {
+        let (good, _) = searched(0);
+        for (name, value) in [("params", "zz"), ("order", "00")] {
+            let mut bad = good.clone();
+            bad.params.insert(name.to_owned(), value.to_owned());
+            assert!(Vanity.understands(&bad).is_err(), "{name}");
+            bad.params.remove(name);
+            assert!(Vanity.understands(&bad).unwrap_err().contains(name));
+        }
+    }
+}
