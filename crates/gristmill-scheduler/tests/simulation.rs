@@ -496,7 +496,8 @@ impl Simulation {
             .act(|core, now, effects| core.connect(id, connection, offer(), &held, now, effects))
             .expect("a good worker");
         let to_us = |(_, to, _): &(WorkerId, ConnectionId, ToWorker)| *to == connection;
-        let said = self.uncommitted.last().expect("what connecting led to").messages.iter().find(|message| to_us(message));
+        let said =
+            self.uncommitted.last().expect("what connecting led to").messages.iter().find(|message| to_us(message));
         assert!(said.is_none(), "before the greeting: {said:?}");
         for HeldLease { lease, .. } in held.iter().filter(|held| !drop.contains(&held.lease)) {
             assert!(*lease != forged, "a lease was made up");

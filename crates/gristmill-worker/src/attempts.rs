@@ -60,6 +60,9 @@ impl Attempts {
         };
         ended.unwrap_or_else(|error| {
             let reason = sources(&error);
+            if cancel.is_cancelled() {
+                return Outcome::not_run("cancelled");
+            }
             warn!(lease = %lease.lease, reason, "attempt could not be run");
             Outcome::not_run(reason)
         })

@@ -10,6 +10,7 @@ mod scheduler;
 mod vanity;
 mod worker;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use crate::report::{eprint_line, error_text};
+use crate::report::{Interrupted, eprint_line, error_text};
 
 /// A decentralized cloud in one binary: pay for a computation, have it done by strangers, get a certified result
 #[derive(Parser)]
@@ -70,7 +71,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     // A second provider in the tree would make the choice ambiguous; ring needs no C beyond what Rust needs anyway.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
@@ -79,12 +81,19 @@ pub fn main() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            eprint_line(&error.to_string());
+            ExitCode::from(INTERRUPTED)
+        }
         Err(error) => {
             eprint_line(&error_text(&error));
             ExitCode::FAILURE
         }
     }
 }
+
+/// What shells report of a program that Ctrl-C ended: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
 
 async fn run(command: Command) -> Result<()> {
     let shutdown = CancellationToken::new();
@@ -115,7 +124,7 @@ async fn stop_on_signal(shutdown: CancellationToken) {
             _ = terminate.recv() => {}
         }
         if shutdown.is_cancelled() {
-            std::process::exit(130);
+            std::process::exit(INTERRUPTED.into());
         }
         shutdown.cancel();
     }

@@ -1,5 +1,7 @@
 //! The whole grid in one process: every role as it also runs alone, and, with a pattern, one paid order from key to key.
 
+use std::cell::Cell;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,15 +18,16 @@ use gristmill_scheduler::server::{Config as SchedulerConfig, Scheduler};
 use gristmill_worker::{Config as WorkerConfig, Worker};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use vanity::Pattern;
 
 use crate::deploy::{self, Terms};
 use crate::deployment::Deployment;
 use crate::oracle::{self, Confirmations};
 use crate::pool_client::PoolClient;
-use crate::report::{Report, thousands};
+use crate::report::{Report, count, thousands};
 use crate::rlc::rlc;
 use crate::roles::{self, Listen, Roles};
-use crate::search_progress::{tell_progress, whole};
+use crate::search_progress::tell_progress;
 use crate::site::{self, ChainFacts};
 use crate::vanity_order::{self, Ending, Finished, LocalOrder, Settlement};
 use crate::vanity_shares;
@@ -43,6 +46,8 @@ pub struct Config {
 /// Ports that a demo prefers, so that a wallet and a bookmark stay good.
 pub const PAGE_PORT: u16 = 7117;
 pub const CHAIN_PORT: u16 = 7118;
+const ORDERS: &str = "orders";
+const FIRST_NAME: &str = "demo";
 const DEMOS_MAX: u32 = 16;
 /// Of the development chain. The page's demo wallet draws on another, so that nonces never collide.
 const POOL_ACCOUNT: usize = 1;
@@ -64,8 +69,11 @@ pub struct Demo {
 /// Starts chain, contracts, pool, oracle, workers and page.
 pub async fn start(config: Config, report: &Report, shutdown: CancellationToken) -> Result<Demo> {
     let (dir, folder) = take_folder(config.data_dir)?;
+    if !dir.ends_with(FIRST_NAME) {
+        report.event("folder", &json!({ "folder": dir }), &format!("folder      {}", dir.display()));
+    }
     if config.fresh {
-        start_over(&dir)?;
+        start_over(&dir, report)?;
     }
     let mut roles = Roles::new(shutdown);
     let chain_config = dev::Config { data_dir: Some(dir.join("chain")), ..dev::Config::default() };
@@ -74,7 +82,8 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     let stop = roles.shutdown();
     roles.start("chain", async move { Ok(chain.run(stop).await?) });
     let facts = json!({ "rpc": rpc_url, "chain_id": dev::CHAIN_ID, "folder": dir });
-    report.event("chain", &facts, &format!("chain       {rpc_url}  (id {})", dev::CHAIN_ID));
+    let moved = config.chain.elsewhere(&rpc_url);
+    report.event("chain", &facts, &format!("chain       {rpc_url}  (id {}){moved}", dev::CHAIN_ID));
 
     let rpc = Rpc::connect(&rpc_url)?;
     let key = |account| keystore::dev_key(account, dev::CHAIN_ID);
@@ -132,8 +141,8 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     }
     let facts = json!({ "url": page_url, "page": site::has_page(), "workers": worker_ids });
     let page = if site::has_page() { "page      " } else { "pool      " };
-    report.event("pool", &facts, &format!("{page}  {page_url}/"));
-    let orders = dir.join("orders");
+    report.event("pool", &facts, &format!("{page}  {page_url}/{}", config.page.elsewhere(&page_url)));
+    let orders = dir.join(ORDERS);
     Ok(Demo { roles, deployment, requester, orders, page_url, rpc_url, pool, _folder: folder })
 }
 
@@ -147,7 +156,7 @@ fn take_folder(given: Option<PathBuf>) -> Result<(PathBuf, fs::File)> {
     }
     let home = roles::home()?;
     for number in 1..=DEMOS_MAX {
-        let name = if number == 1 { "demo".to_owned() } else { format!("demo-{number}") };
+        let name = if number == 1 { FIRST_NAME.to_owned() } else { format!("{FIRST_NAME}-{number}") };
         if let Some(lock) = roles::try_lock(&home.join(&name))? {
             return Ok((home.join(name), lock));
         }
@@ -156,11 +165,18 @@ fn take_folder(given: Option<PathBuf>) -> Result<(PathBuf, fs::File)> {
 }
 
 /// Everything but the orders: those hold keys that somebody may be using.
-fn start_over(dir: &Path) -> Result<()> {
+fn start_over(dir: &Path, report: &Report) -> Result<()> {
+    let given_up = LocalOrder::list(&dir.join(ORDERS))?.iter().filter(|order| order.is_awaited()).count();
+    if given_up > 0 {
+        let orders = dir.join(ORDERS);
+        let line =
+            format!("given up    {given_up} unfinished orders; your halves of their keys stay in {}", orders.display());
+        report.event("given_up", &json!({ "orders": given_up, "folder": orders }), &line);
+    }
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if name == "orders" || name == "lock" {
+        if name == ORDERS || name == "lock" {
             continue;
         }
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
@@ -206,29 +222,21 @@ fn publish_app(scheduler: &Scheduler, deployment: &Deployment) -> Result<()> {
     Ok(())
 }
 
-/// One paid order, told step by step.
-pub async fn order(demo: &mut Demo, pattern: &str, report: &Report) -> Result<()> {
+/// One paid order, told step by step. One that was paid for before, and whose search was interrupted, goes on.
+pub async fn order(demo: &mut Demo, pattern: &Pattern, serves: bool, report: &Report) -> Result<()> {
     let started = Instant::now();
-    let pattern = vanity_order::parse_pattern(pattern)?;
     let rpc = demo.requester.rpc.clone();
-    let mut order = vanity_order::prepare(&demo.orders, &rpc, &demo.deployment, &pattern).await?;
-    let record = &order.record;
-    let facts =
-        json!({ "pattern": record.pattern, "difficulty": record.difficulty, "price_nrlc": record.price.to_string() });
-    let line = format!(
-        "pattern     {}: one address in {}; costs {}",
-        record.pattern,
-        thousands(whole(record.difficulty)),
-        rlc(U256::from(record.price))
-    );
-    report.event("quoted", &facts, &line);
-
-    let held_before = balance(&demo.requester, demo.deployment.token).await?;
-    let order_gas = vanity_order::place(&mut order, &demo.requester, &demo.deployment).await?;
-    let record = &order.record;
-    let (id, paid_in) = (record.order.context("just placed")?, record.transaction.context("just placed")?);
-    let facts = json!({ "order": id, "transaction": paid_in, "gas": order_gas });
-    report.event("ordered", &facts, &format!("ordered     {paid_in}  {:>9} gas", thousands(order_gas)));
+    let order = match awaited(demo, pattern).await? {
+        Some(order) => {
+            let facts = json!({ "order": order.record.order, "pattern": order.record.pattern });
+            let line = format!("goes on     {} was paid for before", order.record.pattern);
+            report.event("resumed", &facts, &line);
+            order
+        }
+        None => buy(demo, pattern, report).await?,
+    };
+    let paid_in = order.record.transaction.context("the order was paid for")?;
+    let order_gas = rpc.receipt(paid_in).await?.context("the payment has a receipt")?.gas_used;
 
     let settlement = tokio::select! {
         settlement = until_settled(demo_view(demo), &order, report) => settlement?,
@@ -242,11 +250,85 @@ pub async fn order(demo: &mut Demo, pattern: &str, report: &Report) -> Result<()
     report.event("settled", &facts, &line);
 
     let finished = order.finish(&settlement)?;
-    let spent = held_before - balance(&demo.requester, demo.deployment.token).await?;
-    let outcome = Outcome { order: &order, order_gas, settle_gas, settlement: &settlement, finished: &finished, spent };
+    let outcome = Outcome { order: &order, order_gas, settle_gas, settlement: &settlement, finished: &finished };
     outcome.check_sums()?;
-    outcome.tell(demo, report, started.elapsed());
+    outcome.tell(serves.then_some(&demo.page_url), report, started.elapsed());
     Ok(())
+}
+
+/// An order for this pattern that is under way on this demo's contracts.
+async fn awaited(demo: &Demo, pattern: &Pattern) -> Result<Option<LocalOrder>> {
+    for mut order in LocalOrder::list(&demo.orders)? {
+        let ours = order.record.pattern == pattern.text() && order.record.market == demo.deployment.market;
+        if ours && order.is_awaited() && order.refresh(&demo.requester.rpc).await? {
+            let ending = vanity_order::ending(&demo.requester.rpc, &order.record).await?;
+            if !matches!(ending, Some(Ending::Refunded { .. })) {
+                return Ok(Some(order));
+            }
+        }
+    }
+    Ok(None)
+}
+
+async fn buy(demo: &Demo, pattern: &Pattern, report: &Report) -> Result<LocalOrder> {
+    let mut order = vanity_order::prepare(&demo.orders, &demo.requester.rpc, &demo.deployment, pattern).await?;
+    let record = &order.record;
+    let price = U256::from(record.price);
+    let facts =
+        json!({ "pattern": record.pattern, "difficulty": record.difficulty, "price_nrlc": record.price.to_string() });
+    let line =
+        format!("pattern     {}: one address in {}; costs {}", record.pattern, count(record.difficulty), rlc(price));
+    report.event("quoted", &facts, &line);
+
+    let held_before = balance(&demo.requester, demo.deployment.token).await?;
+    let gas = vanity_order::place(&mut order, &demo.requester, &demo.deployment).await?;
+    let spent = held_before - balance(&demo.requester, demo.deployment.token).await?;
+    if spent != price {
+        bail!("{} was taken from the requester for a price of {}: this is a bug", rlc(spent), rlc(price));
+    }
+    let record = &order.record;
+    let (id, paid_in) = (record.order.context("just placed")?, record.transaction.context("just placed")?);
+    let facts = json!({ "order": id, "transaction": paid_in, "gas": gas });
+    report.event("ordered", &facts, &format!("ordered     {paid_in}  {:>9} gas", thousands(gas)));
+    Ok(order)
+}
+
+/// Finishes other orders as their searches end: a former run was stopped while it waited for them.
+pub async fn collect(orders: PathBuf, rpc: Rpc, followed: Option<String>, report: &Report) {
+    loop {
+        for order in LocalOrder::list(&orders).unwrap_or_default() {
+            if !order.is_awaited() || followed.as_ref() == Some(&order.record.pattern) {
+                continue;
+            }
+            if let Ok(Some(Ending::Settled(settlement))) = vanity_order::ending(&rpc, &order.record).await
+                && let Ok(finished) = order.finish(&settlement)
+            {
+                let facts = json!({ "pattern": order.record.pattern, "order": settlement.order,
+                    "address": finished.address, "key_file": finished.key_file });
+                let line = format!(
+                    "found now   {}, ordered before\n            private key {}",
+                    finished.address,
+                    finished.key_file.display()
+                );
+                report.event("collected", &facts, &line);
+            }
+        }
+        tokio::time::sleep(COLLECT_PAUSE).await;
+    }
+}
+
+const COLLECT_PAUSE: Duration = Duration::from_secs(2);
+
+/// What becomes of an order whose demo is stopped.
+pub fn farewell(orders: &Path, pattern: &Pattern) -> String {
+    let orders = LocalOrder::list(orders).unwrap_or_default();
+    match orders.iter().any(|order| order.record.pattern == pattern.text() && order.is_awaited()) {
+        true => format!(
+            "stopped; {pattern} is paid for, and its search goes on when this demo runs again",
+            pattern = pattern.text()
+        ),
+        false => "stopped before anything was paid".to_owned(),
+    }
 }
 
 /// What following an order needs, apart from the roles.
@@ -264,7 +346,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Follows the order through the pool and the chain. What counts is the chain: the pool only tells how it goes.
 async fn until_settled(view: View, order: &LocalOrder, report: &Report) -> Result<Settlement> {
     let id = order.record.order.context("the order was placed")?;
-    let told = follow_job(&view.pool, order, id, report);
+    let found = Cell::new(false);
+    let told = follow_job(&view.pool, order, id, &found, report);
     let ended = async {
         loop {
             match vanity_order::ending(&view.rpc, &order.record).await {
@@ -277,33 +360,50 @@ async fn until_settled(view: View, order: &LocalOrder, report: &Report) -> Resul
         }
     };
     tokio::pin!(ended);
-    tokio::select! {
-        ended = &mut ended => ended,
+    let settlement = tokio::select! {
+        ended = &mut ended => ended?,
         told = told => {
             told?;
-            ended.await
+            ended.await?
         }
+    };
+    // The chain may be quicker than the pool's news.
+    tell_found(&found, settlement.worker, report);
+    Ok(settlement)
+}
+
+fn tell_found(found: &Cell<bool>, worker: impl Display, report: &Report) {
+    if !found.replace(true) {
+        let worker = worker.to_string().to_lowercase();
+        report.event("found", &json!({ "worker": worker }), &format!("found       by worker {worker}"));
     }
 }
 
 /// Tells how the order's job goes, until it is over.
-async fn follow_job(pool: &PoolClient, order: &LocalOrder, id: B256, report: &Report) -> Result<()> {
+async fn follow_job(
+    pool: &PoolClient,
+    order: &LocalOrder,
+    id: B256,
+    found: &Cell<bool>,
+    report: &Report,
+) -> Result<()> {
     let job = loop {
         match pool.job_by_external_id(&format!("{id:#x}")).await {
             Ok(Some(job)) => break job,
             Ok(None) | Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
         }
     };
-    report.event("started", &json!({ "job": job.id }), &format!("started     job {}", job.id));
+    report.event(
+        "started",
+        &json!({ "job": job.id, "order": id }),
+        &format!("started     job {} for order {id}", job.id),
+    );
     let mut pictures = Box::pin(pool.watch(job.id).await?);
-    let mut announced = false;
     while let Some(view) = pictures.next().await {
         let view = view?;
         tell_progress(&view, order.record.difficulty, report);
-        if !announced && let Some(found) = view.results.last() {
-            announced = true;
-            let facts = json!({ "worker": found.worker, "task": found.task });
-            report.event("found", &facts, &format!("found       by worker {}", found.worker));
+        if let Some(result) = view.results.last() {
+            tell_found(found, result.worker, report);
         }
         if view.state == JobState::Failed {
             bail!("the search failed: {}", view.reason.unwrap_or_default());
@@ -318,24 +418,21 @@ struct Outcome<'a> {
     settle_gas: u64,
     settlement: &'a Settlement,
     finished: &'a Finished,
-    spent: U256,
 }
 
 impl Outcome<'_> {
-    /// Every nRLC that left the requester's wallet is in somebody's account.
+    /// Every nRLC of the price is in somebody's account.
     fn check_sums(&self) -> Result<()> {
         let Settlement { worker_paid, pool_paid, provider_paid, .. } = self.settlement;
         let (price, paid) = (U256::from(self.order.record.price), worker_paid + pool_paid + provider_paid);
-        if paid != price || self.spent != price {
-            bail!(
-                "the sums do not hold: price {price}, paid out {paid}, taken from the requester {}: this is a bug",
-                self.spent
-            );
+        if paid != price {
+            bail!("the sums do not hold: the price was {}, paid out was {}: this is a bug", rlc(price), rlc(paid));
         }
         Ok(())
     }
 
-    fn tell(&self, demo: &Demo, report: &Report, took: Duration) {
+    /// `page`, if it is still there to look at.
+    fn tell(&self, page: Option<&String>, report: &Report, took: Duration) {
         let Self { order, settlement, finished, .. } = self;
         let ordered_in = order.record.transaction.unwrap_or_default();
         let seconds = took.as_secs_f64();
@@ -352,7 +449,7 @@ impl Outcome<'_> {
                 { "name": "order", "hash": ordered_in, "gas": self.order_gas },
                 { "name": "settle", "hash": settlement.transaction, "gas": self.settle_gas },
             ],
-            "page": demo.page_url,
+            "page": page,
             "seconds": seconds,
         });
         let text = format!(
@@ -363,8 +460,7 @@ impl Outcome<'_> {
              paid          {price}: {worker} to worker {worker_id},\n                {pool} to the pool, {provider} to the app's provider\n  \
              transactions  order  {ordered_in}  {order_gas:>9} gas\n                \
              settle {settled_in}  {settle_gas:>9} gas\n  \
-             took          {seconds:.1} s\n  \
-             page          {page}/\n",
+             took          {seconds:.1} s{page}\n",
             address = finished.address,
             key = finished.key_file.display(),
             offset = finished.offset,
@@ -376,7 +472,7 @@ impl Outcome<'_> {
             order_gas = thousands(self.order_gas),
             settled_in = settlement.transaction,
             settle_gas = thousands(self.settle_gas),
-            page = demo.page_url,
+            page = page.map(|page| format!("\n  page          {page}/")).unwrap_or_default(),
         );
         report.result("result", &facts, &text);
     }

@@ -2,8 +2,10 @@
 //! is one JSON object a line and nothing else.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,7 +13,17 @@ use serde_json::{Map, Value};
 pub struct Report {
     json: bool,
     bar: ProgressBar,
+    /// Without a terminal, when progress was last told.
+    told: Mutex<Option<Instant>>,
 }
+
+/// How often progress is told where it cannot move.
+const TELL_PAUSE: Duration = Duration::from_secs(10);
+
+/// The user stopped what he had asked for. Says what becomes of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Interrupted(pub String);
 
 impl Report {
     pub fn new(json: bool) -> Self {
@@ -21,7 +33,7 @@ impl Report {
             let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template known to be good");
             ProgressBar::new_spinner().with_style(style)
         };
-        Self { json, bar }
+        Self { json, bar, told: Mutex::default() }
     }
 
     /// Something has happened: an event for programs, a line on standard error for people.
@@ -41,10 +53,31 @@ impl Report {
     pub fn progress(&self, name: &str, facts: &impl Serialize, line: &str) {
         if self.json {
             self.event(name, facts, "");
-        } else {
+        } else if !self.bar.is_hidden() {
             self.bar.enable_steady_tick(Duration::from_millis(120));
             self.bar.set_message(line.to_owned());
+        } else {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.is_none_or(|at| at.elapsed() >= TELL_PAUSE) {
+                *told = Some(Instant::now());
+                eprint_line(line);
+            }
         }
+    }
+
+    /// How the command ended. Programs hear of failure on standard output too; people will read it from `main`.
+    pub fn concluded(&self, result: Result<()>) -> Result<()> {
+        self.bar.finish_and_clear();
+        if self.json
+            && let Err(error) = &result
+        {
+            let name = if error.is::<Interrupted>() { "interrupted" } else { "error" };
+            let text = error_text(error);
+            let (what, hint) = text.split_once(HINT).unwrap_or((&text, ""));
+            let what = what.strip_prefix("error: ").unwrap_or(what);
+            self.event(name, &serde_json::json!({ "message": what, "hint": hint }), "");
+        }
+        result
     }
 
     /// What the command was for: an event for programs, text on standard output for people.
@@ -113,6 +146,20 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A count that may be beyond all integers: `123,456`, or `1.96 × 10^24`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are positive, and this one is small"
+)]
+pub fn count(value: f64) -> String {
+    if value < 1e15 {
+        return thousands(value.round() as u64);
+    }
+    let text = format!("{value:.2e}");
+    text.replacen('e', " × 10^", 1)
+}
+
 /// `123456` as `123,456`.
 pub fn thousands(value: u64) -> String {
     let digits = value.to_string();
@@ -129,6 +176,8 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(count(4_476_343.2), "4,476,343");
+        assert_eq!(count(1.964e24), "1.96 × 10^24");
         assert_eq!(si(12_345_678.0), "12.3 M");
         assert_eq!(duration(3.21), "3.2 s");
         assert_eq!(duration(600.0), "10 min");

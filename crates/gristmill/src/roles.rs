@@ -71,6 +71,12 @@ impl Listen {
         Self { address: (Ipv4Addr::LOCALHOST, port).into(), or_any_port: true, option }
     }
 
+    /// A remark if another port had to do.
+    pub fn elsewhere(self, url: &str) -> String {
+        let taken = self.or_any_port && !url.ends_with(&format!(":{}", self.address.port()));
+        if taken { format!("  ({} is taken)", self.address.port()) } else { String::new() }
+    }
+
     fn hint(self) -> String {
         format!("\n\nhint: another program may use that port; choose one with {}", self.option)
     }
@@ -146,7 +152,7 @@ pub fn home() -> Result<PathBuf> {
     from("GRISTMILL_HOME")
         .or_else(|| from("XDG_DATA_HOME").map(|dir| dir.join("gristmill")))
         .or_else(|| from("HOME").map(|dir| dir.join(".local/share/gristmill")))
-        .context("neither GRISTMILL_HOME nor HOME is set\n\nhint: choose a folder with --data-dir")
+        .context("neither GRISTMILL_HOME nor HOME is set\n\nhint: set GRISTMILL_HOME to the folder where all is kept")
 }
 
 /// The folder given, or the role's own below [`home`].

@@ -18,18 +18,20 @@ pub fn tell_progress(view: &JobView, difficulty: f64, report: &Report) {
         "expected_seconds_left": if expected_left.is_finite() { Some(expected_left) } else { None },
         "workers": view.workers,
     });
-    let line = format!(
-        "{}keys/s on {} workers · {}checked · found by now with probability {:.0} % · {} to go on average",
-        si(rate),
-        view.workers,
-        si(view.progress.done as f64),
-        probability * 100.0,
-        duration(expected_left)
-    );
+    let line = match view.workers {
+        0 if view.tasks.done == 0 => "waiting for a free worker".to_owned(),
+        0 => "waiting for a worker to go on".to_owned(),
+        workers => format!(
+            "{}keys/s · {workers} worker{} · found by now: {:.0} % likely · {}",
+            si(rate),
+            if workers == 1 { "" } else { "s" },
+            probability * 100.0,
+            if expected_left.is_finite() {
+                format!("about {} to go", duration(expected_left))
+            } else {
+                "starting".into()
+            },
+        ),
+    };
     report.progress("progress", &facts, &line);
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a difficulty is positive")]
-pub fn whole(value: f64) -> u64 {
-    value.round() as u64
 }

@@ -38,6 +38,9 @@ pub struct OrderRecord {
     pub price: u128,
     /// The payment; set before it is sent.
     pub transaction: Option<B256>,
+    /// The chain's first block: a development chain that was started anew is another one.
+    #[serde(default)]
+    pub genesis: Option<B256>,
     /// The order's id when it was last seen on chain. A reorganisation that moves the payment to another block changes
     /// it, so [`on_chain`] asks anew.
     pub order: Option<B256>,
@@ -78,12 +81,19 @@ pub struct Finished {
     pub offset: String,
 }
 
-/// A pattern that some address matches; otherwise why not, and what would.
+/// A pattern that some address matches and that can be ordered; otherwise why not, and what would.
 pub fn parse_pattern(text: &str) -> Result<Pattern> {
-    Pattern::parse(text).map_err(|error| {
+    let pattern = Pattern::parse(text).map_err(|error| {
         let hint = error.nearest.as_ref().map(|near| format!("\n\nhint: `{near}` is possible")).unwrap_or_default();
         anyhow!("{error}{hint}")
-    })
+    })?;
+    if pattern.kind() != AddressKind::P2pkh {
+        bail!(
+            "searches are sold for Bitcoin addresses that begin with 1, and not yet for others such as {text}\n\n\
+             hint: `vanity search {text}` searches on this machine alone"
+        );
+    }
+    Ok(pattern)
 }
 
 /// The price of a search now, in nRLC.
@@ -120,6 +130,7 @@ pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern:
         shop: deployment.shop,
         price,
         transaction: None,
+        genesis: genesis(rpc).await?,
         order: None,
     };
     let order = LocalOrder { dir, record };
@@ -127,8 +138,21 @@ pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern:
     Ok(order)
 }
 
-/// Pays and orders in one transaction. Refuses when the requester has too little.
+async fn genesis(rpc: &Rpc) -> Result<Option<B256>> {
+    Ok(rpc.block(0).await?.map(|block| block.hash))
+}
+
+/// Pays and orders in one transaction; returns its gas. An order that nothing was paid for is thrown away: its key is of
+/// no use to anybody.
 pub async fn place(order: &mut LocalOrder, wallet: &Wallet, deployment: &Deployment) -> Result<u64> {
+    let placed = pay(order, wallet, deployment).await;
+    if placed.is_err() && order.record.transaction.is_none() {
+        order.discard()?;
+    }
+    placed
+}
+
+async fn pay(order: &mut LocalOrder, wallet: &Wallet, deployment: &Deployment) -> Result<u64> {
     let price = U256::from(order.record.price);
     let token = RLC::new(deployment.token, wallet.rpc.provider());
     let held = token.balanceOf(wallet.address()).call().await.context("cannot read the RLC balance")?;
@@ -206,6 +230,27 @@ impl LocalOrder {
         let age = |order: &Self| fs::metadata(order.dir.join(SECRET_FILE)).and_then(|file| file.modified()).ok();
         found.sort_by_cached_key(age);
         Ok(found)
+    }
+
+    /// Before anything was paid.
+    pub fn discard(&self) -> Result<()> {
+        fs::remove_dir_all(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))
+    }
+
+    /// Paid for, and its key not finished yet.
+    pub fn is_awaited(&self) -> bool {
+        self.record.transaction.is_some() && self.key_file().is_none()
+    }
+
+    /// The finished key, if [`LocalOrder::finish`] has written it.
+    pub fn key_file(&self) -> Option<PathBuf> {
+        Some(self.dir.join(KEY_FILE)).filter(|file| file.exists())
+    }
+
+    /// Whether it was paid for on the chain behind this endpoint.
+    pub async fn belongs_to(&self, rpc: &Rpc) -> Result<bool> {
+        let Some(noted) = self.record.genesis else { return Ok(true) };
+        Ok(genesis(rpc).await?.is_none_or(|found| found == noted))
     }
 
     fn save(&self) -> Result<()> {

@@ -17,7 +17,10 @@ async fn an_order_is_searched_settled_and_finished() {
     let id = order.record.order.unwrap().to_string();
     let status = run(&["vanity", "status", "--rpc", &grid.rpc_url, "--orders", text(&orders)]);
     let listed = String::from_utf8(status.stdout).unwrap();
-    assert_eq!(listed, format!("{id}  1Lo        settled\n"));
+    assert_eq!(
+        listed,
+        format!("{id}  1Lo            settled: `gristmill vanity finish {}` writes its key\n", &id[..10])
+    );
 
     let finish = ["vanity", "finish", &id[..10], "--rpc", &grid.rpc_url, "--orders", text(&orders), "--json"];
     let finished = run(&finish);

@@ -27,7 +27,14 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(connection: ConnectionId, offer: WorkerOffer, lost_at: UnixMillis) -> Self {
-        Self { connection: Some(connection), greeted: false, offer, leases: BTreeSet::new(), lost_at, speeds: HashMap::new() }
+        Self {
+            connection: Some(connection),
+            greeted: false,
+            offer,
+            leases: BTreeSet::new(),
+            lost_at,
+            speeds: HashMap::new(),
+        }
     }
 
     pub(super) fn speed(&self, app: &Digest) -> Speed {

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::demo::{self, CHAIN_PORT, Config, Demo, PAGE_PORT};
-use crate::report::Report;
+use crate::report::{Interrupted, Report};
 use crate::roles::{self, Listen};
 use crate::vanity_order;
 
@@ -73,33 +73,52 @@ impl GridArgs {
 }
 
 pub(super) async fn demo(args: DemoArgs, shutdown: CancellationToken) -> Result<()> {
-    // Before anything starts, and long before money moves.
-    vanity_order::parse_pattern(&args.pattern)?;
     let report = Report::new(args.grid.json);
-    let mut demo = demo::start(args.grid.config(), &report, shutdown.child_token()).await?;
+    let done = run(args, &report, shutdown).await;
+    report.concluded(done)
+}
+
+async fn run(args: DemoArgs, report: &Report, shutdown: CancellationToken) -> Result<()> {
+    // Before anything starts, and long before money moves.
+    let pattern = vanity_order::parse_pattern(&args.pattern)?;
+    if args.grid.workers == 0 {
+        bail!("without workers the search would never begin\n\nhint: `gristmill dev --workers 0` starts such a grid");
+    }
+    let mut demo = demo::start(args.grid.config(), report, shutdown.child_token()).await?;
+    let orders = demo.orders.clone();
+    let others = demo::collect(orders.clone(), demo.requester.rpc.clone(), Some(pattern.text().to_owned()), report);
     let ordered = tokio::select! {
-        ordered = demo::order(&mut demo, &args.pattern, &report) => ordered,
-        () = shutdown.cancelled() => Ok(()),
+        // Roles that were told to stop have not failed.
+        biased;
+        () = shutdown.cancelled() => Err(Interrupted(demo::farewell(&orders, &pattern)).into()),
+        ordered = demo::order(&mut demo, &pattern, !args.exit, report) => ordered,
+        () = others => Ok(()),
     };
-    if ordered.is_err() || args.exit || shutdown.is_cancelled() {
+    if ordered.is_err() || args.exit {
         let stopped = demo.roles.stop().await;
         return ordered.and(stopped);
     }
-    serve(demo, &report, shutdown).await
+    serve(demo, report, shutdown).await
 }
 
 pub(super) async fn dev(args: DevArgs, shutdown: CancellationToken) -> Result<()> {
     let report = Report::new(args.grid.json);
-    let demo = demo::start(args.grid.config(), &report, shutdown.child_token()).await?;
-    serve(demo, &report, shutdown).await
+    let done = match demo::start(args.grid.config(), &report, shutdown.child_token()).await {
+        Ok(demo) => serve(demo, &report, shutdown).await,
+        Err(error) => Err(error),
+    };
+    report.concluded(done)
 }
 
 async fn serve(mut demo: Demo, report: &Report, shutdown: CancellationToken) -> Result<()> {
     let facts = json!({ "page": demo.page_url, "rpc": demo.rpc_url });
     report.event("serving", &facts, &format!("serving     {}/  until Ctrl-C", demo.page_url));
+    let others = demo::collect(demo.orders.clone(), demo.requester.rpc.clone(), None, report);
     let ended = tokio::select! {
-        error = demo.roles.ended() => Err(error),
+        biased;
         () = shutdown.cancelled() => Ok(()),
+        error = demo.roles.ended() => Err(error),
+        () = others => Ok(()),
     };
     let stopped = demo.roles.stop().await;
     report.event("stopped", &json!({}), "stopped");

@@ -11,6 +11,7 @@ use super::key::KeyArgs;
 use crate::deployment::Deployment;
 use crate::oracle::{self, Confirmations};
 use crate::pool_client::{PoolClient, read_token};
+use crate::report::print_line;
 use crate::roles;
 
 #[derive(Args)]
@@ -55,5 +56,6 @@ pub(super) async fn run(args: OracleArgs, shutdown: CancellationToken) -> Result
         deployment,
         local_chain,
     };
+    print_line(&format!("offer {} at market {}", config.deployment.offer.id, config.deployment.market));
     Box::pin(oracle::run(config, shutdown)).await
 }

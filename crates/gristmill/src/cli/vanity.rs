@@ -1,6 +1,7 @@
 //! `gristmill vanity`: order a vanity address from a shell, see how it goes, finish its key.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use alloy::primitives::U256;
 use alloy::signers::local::PrivateKeySigner;
@@ -9,6 +10,8 @@ use clap::{Args, Subcommand};
 use futures_util::StreamExt;
 use gristmill_chain::dev;
 use gristmill_chain::rpc::Rpc;
+use gristmill_proto::id::JobId;
+use gristmill_proto::view::JobState;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +19,10 @@ use super::key::KeyArgs;
 use crate::deploy;
 use crate::deployment::Deployment;
 use crate::pool_client::PoolClient;
-use crate::report::{Report, thousands};
+use crate::report::{Report, count};
 use crate::rlc::rlc;
 use crate::roles;
-use crate::search_progress::{tell_progress, whole};
+use crate::search_progress::tell_progress;
 use crate::vanity_order::{self, Ending, LocalOrder};
 use crate::wallet::{self, Wallet};
 
@@ -55,15 +58,15 @@ enum VanityCommand {
     },
     /// Tell how orders go
     Status {
-        /// Only this order: its id or its beginning
+        /// Only this order: its pattern, its id or its beginning
         order: Option<String>,
-        /// Follow it at this pool until it has ended
+        /// Follow it, or the newest that is open, at this pool until it has ended
         #[arg(long, value_name = "URL")]
         watch: Option<String>,
     },
     /// Add the found offset to your half and write the finished key
     Finish {
-        /// The order: its id or its beginning
+        /// The order: its pattern, its id or its beginning
         order: String,
     },
 }
@@ -71,14 +74,16 @@ enum VanityCommand {
 pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result<()> {
     let report = Report::new(args.json);
     let shell = Shell { orders: roles::folder(args.orders, "orders")?, rpc: Rpc::connect(&args.rpc)?, report };
-    match args.command {
+    let done = match args.command {
         VanityCommand::Order { pattern, deployment, key, dry_run } => {
             shell.order(&pattern, &deployment, &key, dry_run).await
         }
-        VanityCommand::Status { order: None, .. } => shell.all().await,
-        VanityCommand::Status { order: Some(name), watch } => shell.status(&name, watch.as_deref(), &shutdown).await,
+        VanityCommand::Status { order: None, watch: None } => shell.all().await,
+        VanityCommand::Status { order, watch: Some(pool) } => shell.watch(order.as_deref(), &pool, &shutdown).await,
+        VanityCommand::Status { order: Some(name), watch: None } => shell.status(&name).await,
         VanityCommand::Finish { order } => shell.finish(&order).await,
-    }
+    };
+    shell.report.concluded(done)
 }
 
 /// What every command here works with.
@@ -103,15 +108,8 @@ impl Shell {
         let key = if dry_run { None } else { Some(key.load(chain_id)?) };
         let mut order = vanity_order::prepare(&self.orders, &self.rpc, &deployment, &pattern).await?;
         self.tell_quote(&order);
-        let placed = match key {
-            None => Ok(None),
-            Some(key) => self.pay(&mut order, key, &deployment).await.map(Some),
-        };
-        // A key that nothing was paid for is of no use to anybody.
-        if order.record.transaction.is_none() {
-            std::fs::remove_dir_all(&order.dir)?;
-        }
-        let Some(gas) = placed? else { return Ok(()) };
+        let Some(key) = key else { return order.discard() };
+        let gas = self.pay(&mut order, key, &deployment).await?;
         let facts = json!({ "order": order.record.order, "transaction": order.record.transaction, "gas": gas,
             "folder": order.dir });
         let id = order.record.order.unwrap_or_default();
@@ -125,7 +123,7 @@ impl Shell {
             "price_nrlc": record.price.to_string(), "folder": order.dir });
         let line = format!(
             "one address in {} begins with {}; the search costs {}",
-            thousands(whole(record.difficulty)),
+            count(record.difficulty),
             record.pattern,
             rlc(U256::from(record.price))
         );
@@ -152,16 +150,30 @@ impl Shell {
         Ok(())
     }
 
-    async fn status(&self, name: &str, watch: Option<&str>, shutdown: &CancellationToken) -> Result<()> {
-        let mut order = find(&self.orders, name)?;
+    async fn status(&self, name: &str) -> Result<()> {
+        self.tell_status(&mut self.find(name)?).await
+    }
+
+    async fn watch(&self, name: Option<&str>, pool: &str, shutdown: &CancellationToken) -> Result<()> {
+        let mut order = match name {
+            Some(name) => self.find(name)?,
+            None => self.newest_open().await?,
+        };
         order.refresh(&self.rpc).await?;
-        if let Some(url) = watch {
-            let pool = PoolClient::new(url, "");
-            if let Some(watched) = shutdown.run_until_cancelled(follow(&pool, &order, &self.report)).await {
-                watched?;
-            }
+        let pool = PoolClient::new(pool, "");
+        if let Some(watched) = shutdown.run_until_cancelled(follow(&pool, &order, &self.report)).await {
+            watched?;
         }
         self.tell_status(&mut order).await
+    }
+
+    async fn newest_open(&self) -> Result<LocalOrder> {
+        for mut order in LocalOrder::list(&self.orders)?.into_iter().rev() {
+            if order.refresh(&self.rpc).await? && vanity_order::ending(&self.rpc, &order.record).await?.is_none() {
+                return Ok(order);
+            }
+        }
+        bail!("no order in {} is open: there is nothing to watch", self.orders.display())
     }
 
     async fn tell_status(&self, order: &mut LocalOrder) -> Result<()> {
@@ -171,17 +183,27 @@ impl Shell {
             Some(Ending::Settled(_)) => "settled",
             Some(Ending::Refunded { .. }) => "refunded",
             None if on_chain => "open",
+            None if !order.belongs_to(&self.rpc).await? => "on another chain",
             None if record.transaction.is_some() => "sent",
             None => "unpaid",
         };
-        let name = record.order.map_or_else(|| "-".to_owned(), |id| id.to_string());
-        let facts = json!({ "order": record.order, "pattern": record.pattern, "state": state, "folder": order.dir });
-        self.report.result("order", &facts, &format!("{name}  {:<10} {state}", record.pattern));
+        let (id, key_file) = (record.order.map(|id| id.to_string()), order.key_file());
+        let facts = json!({ "order": record.order, "pattern": record.pattern, "state": state, "folder": order.dir,
+            "key_file": key_file });
+        let next = match (&key_file, &id) {
+            (Some(file), _) => format!(", key in {}", file.display()),
+            (None, Some(id)) if state == "settled" => {
+                format!(": `gristmill vanity finish {}` writes its key", &id[..10])
+            }
+            _ => String::new(),
+        };
+        let text = format!("{:<66}  {:<14} {state}{next}", id.as_deref().unwrap_or("-"), record.pattern);
+        self.report.result("order", &facts, &text);
         Ok(())
     }
 
     async fn finish(&self, name: &str) -> Result<()> {
-        let order = find(&self.orders, name)?;
+        let order = self.find(name)?;
         match vanity_order::ending(&self.rpc, &order.record).await? {
             Some(Ending::Settled(settlement)) => {
                 let finished = order.finish(&settlement)?;
@@ -194,31 +216,61 @@ impl Shell {
             Some(Ending::Refunded { transaction, amount }) => {
                 bail!("there is no result: {} came back in {transaction}", rlc(amount))
             }
+            None if let Some(file) = order.key_file() => {
+                bail!(
+                    "this order is not on the chain any more, but it was finished\n\nhint: its key is in {}",
+                    file.display()
+                )
+            }
+            None if !order.belongs_to(&self.rpc).await? => {
+                bail!("this order was paid for on another chain\n\nhint: give that chain's endpoint with --rpc")
+            }
             None => bail!("the search goes on\n\nhint: `gristmill vanity status` tells how it goes"),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<LocalOrder> {
+        let fits = |order: &LocalOrder| {
+            let id = order.record.order.map(|id| id.to_string()).unwrap_or_default();
+            order.record.pattern == name || id.starts_with(name) || id.starts_with(&format!("0x{name}"))
+        };
+        let mut found: Vec<LocalOrder> = LocalOrder::list(&self.orders)?.into_iter().filter(fits).collect();
+        let orders = self.orders.display();
+        match found.len() {
+            1 => Ok(found.swap_remove(0)),
+            0 => Err(anyhow!(
+                "no order in {orders} is for {name} or begins with it\n\n\
+                 hint: `gristmill vanity status --orders {orders}` lists them"
+            )),
+            many => Err(anyhow!("{many} orders are for {name} or begin with it\n\nhint: give more of the order's id")),
         }
     }
 }
 
+/// While the pool is away.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Until the job is over; a pool that restarts meanwhile is waited for.
 async fn follow(pool: &PoolClient, order: &LocalOrder, report: &Report) -> Result<()> {
     let id = order.record.order.context("this order was never paid")?;
     let job = pool.job_by_external_id(&format!("{id:#x}")).await?;
-    let job = job.with_context(|| format!("the pool at {} does not know the order", pool.url()))?;
-    let mut pictures = Box::pin(pool.watch(job.id).await?);
-    while let Some(view) = pictures.next().await {
-        tell_progress(&view?, order.record.difficulty, report);
+    let job = job.with_context(|| format!("the pool at {} does not know the order", pool.url()))?.id;
+    loop {
+        match follow_once(pool, job, order, report).await {
+            Ok(JobState::Queued | JobState::Running) | Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+            Ok(JobState::Done | JobState::Failed | JobState::Cancelled) => return Ok(()),
+        }
     }
-    Ok(())
 }
 
-fn find(orders: &Path, name: &str) -> Result<LocalOrder> {
-    let fits = |order: &LocalOrder| order.record.order.is_some_and(|id| id.to_string().starts_with(name));
-    let mut found: Vec<LocalOrder> = LocalOrder::list(orders)?.into_iter().filter(fits).collect();
-    match found.len() {
-        1 => Ok(found.swap_remove(0)),
-        0 => Err(anyhow!(
-            "no order in {} begins with {name}\n\nhint: `gristmill vanity status` lists them",
-            orders.display()
-        )),
-        many => Err(anyhow!("{many} orders begin with {name}\n\nhint: give more of its id")),
+/// The last state that the pool told before it fell silent.
+async fn follow_once(pool: &PoolClient, job: JobId, order: &LocalOrder, report: &Report) -> Result<JobState> {
+    let mut state = JobState::Queued;
+    let mut pictures = Box::pin(pool.watch(job).await?);
+    while let Some(view) = pictures.next().await {
+        let view = view?;
+        tell_progress(&view, order.record.difficulty, report);
+        state = view.state;
     }
+    Ok(state)
 }
