@@ -26,11 +26,12 @@ import {
 import { forgetSearch, keepNote, keepSearch, keptNote, keptSearches, onChangeElsewhere, type Search } from "./keep";
 import { makeHalfKey } from "./key";
 import {
+  type AppInfo,
   type ChainInfo,
+  getApp,
   getJobs,
   getPool,
   getWorkers,
-  isFinal,
   type Job,
   type PoolInfo,
   type WorkerInfo,
@@ -62,6 +63,7 @@ export const app = {
   shop: null as Shop | null,
   workers: [] as WorkerInfo[],
   jobs: [] as Job[],
+  searcher: null as AppInfo | null,
 
   pattern: parsePattern(""),
   price: null as Price | null,
@@ -155,7 +157,8 @@ async function lookAtPool(): Promise<void> {
     void refreshPrice();
     void recoverOrders();
   }
-  [app.workers, app.jobs] = await Promise.all([getWorkers(), getJobs()]);
+  const searcher = app.shop ? getApp(app.shop.info.app) : null;
+  [app.workers, app.jobs, app.searcher] = await Promise.all([getWorkers(), getJobs(), searcher]);
 }
 
 function isSameChain(a: ChainInfo, b: ChainInfo | null): boolean {
@@ -182,22 +185,10 @@ function untilNext(ms: number): Promise<void> {
   });
 }
 
-const RECENT_JOBS = 10;
-
-/**
- * Candidates per second that this pool does, or did lately. What a finished search tells is too low, since it counts
- * the waiting too, and most so for a short one: the best of a few is the nearest to the truth.
- */
+/** Candidates per second of the whole pool, as far as it was measured. */
 export function knownRate(): number | null {
-  const running = app.jobs.reduce((sum, job) => sum + (job.state === "running" ? job.progress.rate_per_s : 0), 0);
-  if (running > 0) return running;
-  const recent = app.jobs.toSorted((a, b) => b.id - a.id).slice(0, RECENT_JOBS);
-  return Math.max(0, ...recent.map(rateOfFinished)) || null;
-}
-
-function rateOfFinished({ state, progress, created_at_ms, finished_at_ms }: Job): number {
-  if (!isFinal(state) || finished_at_ms === null) return 0;
-  return (progress.done * 1000) / Math.max(1, finished_at_ms - created_at_ms);
+  const { slot_rate_per_s: slotRate, slots } = app.searcher ?? { slot_rate_per_s: null, slots: 0 };
+  return (slotRate ?? 0) * slots || null;
 }
 
 // The pattern and its price

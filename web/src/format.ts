@@ -36,7 +36,7 @@ function superscript(power: number): string {
 
 /** "46,200 keys/s", "3.2 million keys/s": a rate is never known to more digits. */
 export function rate(perSecond: number): string {
-  return `${inWords(perSecond < 1e6 ? Number(perSecond.toPrecision(3)) : perSecond)}${NBSP}keys/s`;
+  return `${inWords(perSecond < 1e6 ? Number(perSecond.toPrecision(3)) : perSecond)} keys/s`;
 }
 
 const UNITS: [number, string, string][] = [

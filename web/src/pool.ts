@@ -19,6 +19,14 @@ export interface ChainInfo {
   explorer: string | null;
   /** The block that the market came in: no event is older. */
   marketBlock: bigint;
+  /** The program that searches. */
+  app: string;
+}
+
+/** What the pool has measured of an app. */
+export interface AppInfo {
+  slot_rate_per_s: number | null;
+  slots: number;
 }
 
 export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
@@ -103,6 +111,7 @@ function chainInfo(chain: Record<string, unknown>): ChainInfo {
     market: address("market"),
     token: address("token"),
     shop: address("shop"),
+    app: String(chain.app ?? ""),
     marketBlock: BigInt(Number.isSafeInteger(chain.market_block) ? Number(chain.market_block) : 0),
     explorer: typeof chain.explorer === "string" && chain.explorer.startsWith("https://") ? chain.explorer : null,
   };
@@ -114,6 +123,16 @@ export async function getWorkers(): Promise<WorkerInfo[]> {
 
 export async function getJobs(): Promise<Job[]> {
   return listOf(await getJson("api/jobs"), "jobs").filter(isJob);
+}
+
+export async function getApp(digest: string): Promise<AppInfo> {
+  const body = await getJson(`api/apps/${digest}`);
+  if (!isObject(body)) throw new PoolError("What the pool says of its app is not understood.");
+  const { slot_rate_per_s: rate, slots } = body;
+  return {
+    slot_rate_per_s: Number.isFinite(rate) ? Number(rate) : null,
+    slots: Number.isSafeInteger(slots) ? Number(slots) : 0,
+  };
 }
 
 /** Null while the pool does not know the order. */

@@ -74,6 +74,14 @@ impl SecretKey {
         }
     }
 
+    /// As wallets for this kind of address import it: hex for Ethereum, else WIF.
+    pub fn to_import_text(&self, kind: AddressKind) -> Zeroizing<String> {
+        match kind {
+            AddressKind::Ethereum => Zeroizing::new(format!("0x{}", hex::encode(*self.to_bytes()))),
+            AddressKind::P2pkh | AddressKind::P2wpkh | AddressKind::P2shP2wpkh => self.to_wif(),
+        }
+    }
+
     /// Wallet import format: main network, compressed.
     pub fn to_wif(&self) -> Zeroizing<String> {
         let mut payload = Zeroizing::new([0; 34]);

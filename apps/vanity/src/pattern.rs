@@ -95,7 +95,12 @@ impl Pattern {
         if wish.prefix.len() > TEXT_LENGTH_MAX {
             return Err(error(Reason::TooLong, None));
         }
-        let kind = kind_of(&wish).map_err(|reason| error(reason, nearest::to_unknown_kind(&wish.prefix)))?;
+        let kind = kind_of(&wish).map_err(|reason| {
+            let near = wish
+                .kind
+                .map_or_else(|| nearest::to_unknown_kind(&wish.prefix), |kind| nearest::to(kind, &wish.prefix));
+            error(reason, near)
+        })?;
         let ranges = ranges_of(kind, &wish.prefix, wish.ignore_case)
             .map_err(|reason| error(reason, nearest::to(kind, &wish.prefix)))?;
         let filters = Filter::all_of(&wish, kind).map_err(|reason| error(reason, None))?;

@@ -55,7 +55,7 @@ impl Desk {
 fn key_in(file: &Path) -> SecretKey {
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "only its owner reads {}", file.display());
-    SecretKey::from_wif(fs::read_to_string(file).unwrap().trim()).unwrap()
+    SecretKey::from_text(fs::read_to_string(file).unwrap().trim()).unwrap()
 }
 
 #[test]
@@ -72,6 +72,10 @@ fn a_search_writes_the_key_of_the_address_it_prints() {
         assert!(address.to_lowercase().starts_with(&pattern.to_lowercase()), "{address}");
         let key = key_in(&desk.path(&format!("{address}.key")));
         assert_eq!(key.public_key().address(kind), address);
+        // As wallets import it.
+        let written = fs::read_to_string(desk.path(&format!("{address}.key"))).unwrap();
+        let is_hex = written.starts_with("0x") && written.trim().len() == 66;
+        assert_eq!(is_hex, kind == AddressKind::Ethereum, "{pattern}");
         assert!(!told.contains(key.to_wif().as_str()), "the key is not printed unasked");
     }
 }
@@ -100,7 +104,18 @@ fn a_split_key_goes_from_keygen_to_combine() {
     desk.refused(&["verify", "changed.json"]);
     desk.refused(&["combine", "changed.json"]);
     // No key file is ever overwritten.
-    assert!(desk.refused(&["keygen"]).contains("vanity.key"));
+    let said = desk.refused(&["keygen"]);
+    assert!(said.contains("vanity.key") && said.contains("--out"), "{said}");
+}
+
+#[test]
+fn a_mistake_is_answered_in_kind() {
+    let desk = Desk::new();
+    let said = desk.refused(&["search", "bad", "--kind", "ethereum"]);
+    assert!(said.contains("0xbad"), "{said}");
+    assert!(desk.refused(&["search", "1Lo", "--threads", "0"]).contains("--threads"));
+    let said = desk.told(&["difficulty", "1zzzzzzzzzzzzz"]);
+    assert!(said.contains("× 10^"), "{said}");
 }
 
 #[test]

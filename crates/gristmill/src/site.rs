@@ -12,6 +12,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
+use gristmill_proto::digest::Digest;
 use reqwest::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -48,6 +49,8 @@ pub struct ChainFacts {
     pub pool: Address,
     /// In nRLC, as decimal text.
     pub unit_price: String,
+    /// The program that searches.
+    pub app: Digest,
     pub unit_candidates: u64,
     pub min_units: u64,
     pub market_block: u64,
@@ -66,6 +69,7 @@ impl ChainFacts {
             offer: deployment.offer.id,
             pool: deployment.offer.pool,
             unit_price: deployment.offer.unit_price.to_string(),
+            app: deployment.offer.plan.app,
             unit_candidates: deployment.offer.unit_candidates,
             min_units: deployment.offer.min_units,
             market_block: deployment.market_block,

@@ -145,7 +145,7 @@ function showQuote({ text, difficulty }: Pattern): void {
     facts(
       "quote-time",
       half < 1 ? duration(half) : `about ${duration(half)}`,
-      `19 of 20 within ${duration(most)}, at this pool's latest rate`,
+      `19 of 20 within ${duration(most)}, if the whole pool works on it`,
     );
   } else {
     facts("quote-time", "not known yet", shop ? "the pool has not searched lately" : "");

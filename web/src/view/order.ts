@@ -153,7 +153,8 @@ function showTitle(state: OrderState, phase: Phase): void {
 
 function showStages(state: OrderState): void {
   const explorer = app.shop?.info.explorer ?? null;
-  const stages = stagesOf(state);
+  const others = app.jobs.filter((job) => job.state === "running" && job.id !== state.job?.id).length;
+  const stages = stagesOf(state, others);
   renderWhen(byId("stages"), stages, () => stages.map((stage) => stageItem(stage, explorer)));
 }
 

@@ -24,7 +24,7 @@ export function showPool(): void {
           "Busy",
           `${count(sum(workers, ({ running }) => running))} of ${count(sum(workers, ({ slots, connected }) => (connected ? slots : 0)))} slots`,
         ),
-        fact("Rate", perSecond ? rate(perSecond) : "–"),
+        fact("All slots together", perSecond ? rate(perSecond) : "not measured yet"),
         shop &&
           fact("Unit price", `${rlc(shop.terms.unitPrice)} for ${inWords(Number(shop.terms.unitCandidates))} tries`),
       ),

@@ -15,7 +15,8 @@ export interface Stage {
   tx: string | null;
 }
 
-export function stagesOf(state: OrderState): Stage[] {
+/** `others`: searches that run at the same time. */
+export function stagesOf(state: OrderState, others: number): Stage[] {
   const { placed, job, settlement, refund, status, link } = state;
   const settled = status === OrderStatus.Settled || settlement !== null;
   const refunded = status === OrderStatus.Refunded || refund !== null;
@@ -75,7 +76,7 @@ export function stagesOf(state: OrderState): Stage[] {
       failed
         ? `the pool stopped: ${job?.reason ?? "no reason given"}`
         : job?.state === "queued"
-          ? "waiting for a free worker"
+          ? `waiting for a free worker${others > 0 ? `; ${others} other ${others === 1 ? "search takes" : "searches take"} turns with it` : ""}`
           : job && job.progress.done > 0
             ? `${inWords(job.progress.done)} addresses tried`
             : "",

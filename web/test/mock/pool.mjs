@@ -211,6 +211,7 @@ async function answer(request, response, { chain, rpc, jobs, listeners }) {
         offer,
         unit_price: Number(terms.unitPrice),
         unit_candidates: 1_000_000,
+        app: "ab".repeat(32),
       },
     });
   }
@@ -228,6 +229,7 @@ async function answer(request, response, { chain, rpc, jobs, listeners }) {
     });
     return json([worker(`0x${"a1".repeat(20)}`, "attic"), worker(`0x${"b2".repeat(20)}`, "")]);
   }
+  if (pathname === `/api/apps/${"ab".repeat(32)}`) return json({ slot_rate_per_s: 1_600_000, slots: 2 });
   if (pathname === "/api/jobs") return json(jobs.map(({ view }) => view));
   const external = pathname.match(/^\/api\/jobs\/by-external\/(0x[0-9a-f]{64})$/);
   if (external) {

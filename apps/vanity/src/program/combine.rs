@@ -32,17 +32,17 @@ pub(super) fn run(arguments: &CombineArguments) -> Result<()> {
     let record = Record::from_json(&text).with_context(|| format!("{path} is refused"))?;
     let key = record.combine(&key_file::read(&arguments.key)?)?;
     let out = arguments.out.clone().unwrap_or_else(|| format!("{}.key", record.address).into());
-    key_file::write(&out, &key)?;
-    let wif = arguments.show_key.then(|| key.to_wif());
+    key_file::write(&out, &key, record.kind)?;
+    let shown = arguments.show_key.then(|| key.to_import_text(record.kind));
     if arguments.json {
-        let wif = wif.as_ref().map(|wif| wif.as_str());
-        print::result_json(&json!({ "address": record.address, "key_file": out, "wif": wif }));
+        let shown = shown.as_ref().map(|key| key.as_str());
+        print::result_json(&json!({ "address": record.address, "key_file": out, "private_key": shown }));
         return Ok(());
     }
     print::note(&format!("secret key written to {}", out.display()));
     print::result(&record.address);
-    if let Some(wif) = wif {
-        print::result(&wif);
+    if let Some(key) = shown {
+        print::result(&key);
     }
     Ok(())
 }

@@ -2,22 +2,30 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Write},
     path::Path,
 };
 
-use anyhow::{Context, Result};
-use vanity::SecretKey;
+use anyhow::{Context, Error, Result};
+use vanity::{AddressKind, SecretKey};
 use zeroize::Zeroizing;
 
-/// Writes the key as WIF to a new file with mode 0600.
-pub(super) fn write(path: &Path, key: &SecretKey) -> Result<()> {
+use super::bad_argument;
+
+/// Writes the key to a new file with mode 0600, as wallets for this kind of address import it.
+pub(super) fn write(path: &Path, key: &SecretKey, kind: AddressKind) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).with_context(|| format!("cannot create the key file {}", path.display()))?;
-    file.write_all(key.to_wif().as_bytes())
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => bad_argument(format!(
+            "there is a key file {} already, and keys are never overwritten; choose another with --out",
+            path.display()
+        )),
+        _ => Error::new(error).context(format!("cannot create the key file {}", path.display())),
+    })?;
+    file.write_all(key.to_import_text(kind).as_bytes())
         .and_then(|()| file.write_all(b"\n"))
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write the key file {}", path.display()))

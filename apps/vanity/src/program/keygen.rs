@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use vanity::SecretKey;
+use vanity::{AddressKind, SecretKey};
 
 use super::{key_file, print};
 
@@ -19,7 +19,7 @@ pub(super) struct KeygenArguments {
 
 pub(super) fn run(arguments: &KeygenArguments) -> Result<()> {
     let secret = SecretKey::generate()?;
-    key_file::write(&arguments.out, &secret)?;
+    key_file::write(&arguments.out, &secret, AddressKind::P2pkh)?;
     let public_key = secret.public_key().to_string();
     match arguments.json {
         true => print::result_json(&json!({ "public_key": public_key, "key_file": arguments.out })),

@@ -75,7 +75,10 @@ impl Progress {
 
 /// A count with a unit: 12.3 M.
 pub(super) fn count(number: f64) -> String {
-    const UNITS: [(f64, &str); 6] = [(1e18, " E"), (1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    const UNITS: [(f64, &str); 4] = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    if number >= 1e15 {
+        return format!("{number:.2e}").replacen('e', " × 10^", 1);
+    }
     let unit = UNITS.iter().find(|(size, _)| number >= *size);
     match unit {
         Some((size, name)) => format!("{:.2}{name}", number / size),

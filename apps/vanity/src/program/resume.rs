@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use vanity::{PublicKey, SecretKey};
+use vanity::{AddressKind, PublicKey, SecretKey};
 
 use super::key_file;
 
@@ -57,7 +57,7 @@ impl ResumeFile {
     fn start(path: &Path, wish: String, given: Option<PublicKey>) -> Result<Self> {
         let secret = if given.is_some() { None } else { Some(SecretKey::generate()?) };
         if let Some(secret) = &secret {
-            key_file::write(&key_path(path), secret)?;
+            key_file::write(&key_path(path), secret, AddressKind::P2pkh)?;
         }
         let key = given.or_else(|| secret.as_ref().map(SecretKey::public_key));
         let public_key = key.map(|key| key.to_string()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! A search on this machine alone.
 
 use std::{
+    num::NonZeroUsize,
     ops::ControlFlow,
     path::PathBuf,
     time::{Duration, Instant},
@@ -43,7 +44,7 @@ pub(super) struct SearchArguments {
     show_key: bool,
     /// Threads; all of the machine's if not given
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// Use this back end instead of the fastest
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
@@ -173,14 +174,14 @@ fn report(
     let mut key_path = None;
     if let Some(key) = &key {
         let path = arguments.out.clone().unwrap_or_else(|| format!("{}.key", record.address).into());
-        key_file::write(&path, key)?;
+        key_file::write(&path, key, record.kind)?;
         key_path = Some(path);
     }
-    let wif = key.filter(|_| arguments.show_key).map(|key| key.to_wif());
+    let shown = key.filter(|_| arguments.show_key).map(|key| key.to_import_text(record.kind));
     if arguments.json {
         print::result_json(&json!({
             "address": record.address, "pattern": record.pattern, "record": record, "key_file": key_path,
-            "wif": wif.as_ref().map(|wif| wif.as_str()), "candidates": candidates, "seconds": seconds,
+            "private_key": shown.as_ref().map(|key| key.as_str()), "candidates": candidates, "seconds": seconds,
             "addresses_per_s": rate, "backend": backend.name(),
         }));
         return Ok(());
@@ -193,8 +194,8 @@ fn report(
         // The record is the result: the address is in it.
         None => print::result(&record.to_json()),
     }
-    if let Some(wif) = wif {
-        print::result(&wif);
+    if let Some(key) = shown {
+        print::result(&key);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
+    num::NonZeroUsize,
     ops::ControlFlow,
     path::PathBuf,
     time::{Duration, Instant},
@@ -49,7 +50,7 @@ pub(super) struct UnitArguments {
     candidates: Option<u64>,
     /// Threads; all of the machine's if not given
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// Where the result goes if there is one
     #[arg(long, value_name = "FILE", default_value = "/out/result")]
     out: PathBuf,
@@ -128,9 +129,9 @@ pub(super) fn backend(name: Option<&str>) -> Result<Backend> {
     })
 }
 
-pub(super) fn thread_count(wanted: Option<usize>) -> usize {
-    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    wanted.filter(|&threads| threads > 0).unwrap_or_else(available)
+pub(super) fn thread_count(wanted: Option<NonZeroUsize>) -> usize {
+    let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    wanted.unwrap_or_else(available).get()
 }
 
 pub(super) fn bytes(name: &str, text: &str) -> Result<Vec<u8>> {
