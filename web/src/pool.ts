@@ -42,6 +42,8 @@ export interface Job {
   tasks: { total: number; waiting: number; running: number; pending: number; done: number; failed: number };
   progress: { done: number; rate_per_s: number };
   workers: number;
+  /** The best near miss so far. */
+  closest?: { score: number; text: string } | null;
   results: { task: number; worker: string; answer: string | null; verdict: "pending" | "certified" | "rejected" }[];
 }
 

@@ -129,6 +129,10 @@ pub struct PublicKey(AffinePoint);
 
 impl PublicKey {
     pub fn from_bytes(bytes: &[u8; 33]) -> Result<Self, KeyError> {
+        // The library also reads other tags, such as that of a key without its parity.
+        if !matches!(bytes[0], 2 | 3) {
+            return Err(KeyError::Public);
+        }
         let encoded = k256::EncodedPoint::from_bytes(bytes).map_err(|_| KeyError::Public)?;
         Option::from(AffinePoint::from_encoded_point(&encoded)).and_then(Self::from_point).ok_or(KeyError::Public)
     }

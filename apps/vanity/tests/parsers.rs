@@ -115,6 +115,15 @@ fn a_solution_for_another_worker_or_order_is_refused() {
     assert!(solution.check(&params(), &ORDER).is_err(), "not in the ranges");
 }
 
+#[test]
+fn only_02_and_03_begin_a_public_key() {
+    let bytes = key().public_key().to_bytes();
+    for tag in 0..=255 {
+        let tagged: [u8; 33] = [&[tag], &bytes[1..]].concat().try_into().unwrap();
+        assert_eq!(vanity::PublicKey::from_bytes(&tagged).is_ok(), tag == 2 || tag == 3, "{tag}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

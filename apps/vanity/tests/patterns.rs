@@ -1,5 +1,6 @@
 //! What patterns are possible, what is said about the others, and what matches.
 
+use k256::elliptic_curve::bigint::U256;
 use proptest::prelude::*;
 use vanity::{
     AddressKind, Hash160, Pattern, base58,
@@ -120,6 +121,53 @@ fn filters_look_at_the_written_address() {
         Pattern::new(Wish { regex: Some("(".into()), ..wish }).expect_err("unbalanced").reason,
         Reason::Regex(_)
     ));
+}
+
+/// How many hashes match.
+fn size(pattern: &Pattern) -> U256 {
+    let number = |hash: Hash160| U256::from_be_slice(&[&[0; 12][..], &hash.0].concat());
+    let sizes = pattern
+        .ranges()
+        .as_slice()
+        .iter()
+        .map(|range| number(range.high).wrapping_sub(&number(range.low)).wrapping_add(&U256::ONE));
+    sizes.fold(U256::ZERO, |sum, size| sum.wrapping_add(&size))
+}
+
+/// Each address that starts with a prefix starts with one longer by one character: no hash is forgotten, none counted
+/// twice, and all are there at the start. With the edges being right (below), that makes every difficulty exact.
+#[test]
+fn prefixes_are_the_sums_of_their_continuations() {
+    const WALKS: u64 = 250;
+    const DEPTH: usize = 8;
+    let space = U256::ONE.shl_vartime(160);
+    assert_eq!(size(&Pattern::parse("1").unwrap()), space);
+    let mut checked = 0;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..WALKS {
+        let mut prefix = "1".to_owned();
+        for _ in 0..DEPTH {
+            let parent = Pattern::parse(&prefix).expect("chosen among the possible");
+            let possible: Vec<Pattern> = base58::ALPHABET
+                .iter()
+                .filter_map(|&letter| Pattern::parse(&format!("{prefix}{}", char::from(letter))).ok())
+                .collect();
+            let sum = possible.iter().fold(U256::ZERO, |sum, child| sum.wrapping_add(&size(child)));
+            assert_eq!(sum, size(&parent), "{prefix}");
+
+            for pattern in possible.iter().step_by(possible.len().div_ceil(6)) {
+                let (numerator, denominator) = pattern.difficulty().fraction();
+                let exact = numerator.parse::<f64>().unwrap() / denominator.parse::<f64>().unwrap();
+                assert!((pattern.difficulty().candidates() / exact - 1.0).abs() < 1e-9, "{}", pattern.text());
+                checked += 1;
+            }
+
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            let choice = usize::try_from(random >> 33).unwrap() % possible.len();
+            prefix = possible[choice].text().to_owned();
+        }
+    }
+    assert!(checked >= 10_000, "{checked} difficulties were compared");
 }
 
 proptest! {

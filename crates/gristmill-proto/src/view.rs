@@ -23,6 +23,9 @@ pub struct JobView {
     pub progress: Progress,
     /// Workers that run an attempt now.
     pub workers: u64,
+    /// The best near miss of a search so far.
+    #[serde(default)]
+    pub closest: Option<Closest>,
     /// Certified answers, and those that wait for the submitter's verdict; see [`ResultView::verdict`].
     pub results: Vec<ResultView>,
 }
@@ -71,6 +74,17 @@ pub struct ResultView {
     pub answer: Option<String>,
     pub files: Vec<OutputFile>,
     pub verdict: Verdict,
+}
+
+/// A near miss, as the checker of the job's shares describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closest {
+    /// The higher, the nearer.
+    pub score: u64,
+    /// As people read it.
+    pub text: String,
+    /// All that its owner needs to use it.
+    pub record: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use gristmill_proto::key::Signature;
 use gristmill_proto::message::{HeldLease, Lease, SLOTS_MAX, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Outcome};
 use gristmill_proto::receipt::{Receipt, Statement};
-use gristmill_proto::view::{JobState, Progress, Submitted, TaskCounts, Verdict};
+use gristmill_proto::view::{Closest, JobState, Progress, Submitted, TaskCounts, Verdict};
 
 pub use job::Needs;
 use job::{Job, Step};
@@ -107,12 +107,16 @@ pub enum Change {
         outcome: Box<Outcome>,
         receipt: Box<Receipt>,
         verdict: Verdict,
+        /// A task of a search that was searched to its end, and nothing found.
+        vain: bool,
         /// Work units done, as far as they are believed.
         work: u64,
-        shares: u64,
-        /// Shares that this result should have: none if the task was not searched to its end.
-        shares_expected: u64,
+        shares: Shares,
         at: UnixMillis,
+    },
+    CameCloser {
+        job: JobId,
+        closest: Closest,
     },
     SpeedMeasured {
         app: Digest,
@@ -165,6 +169,7 @@ pub struct StoredJob {
     pub results: Vec<StoredResult>,
     pub failures: Vec<(u64, WorkerId, Fault)>,
     pub work_done: u64,
+    pub closest_score: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -210,11 +215,13 @@ pub struct Finish {
     pub flaw: Option<String>,
     /// Good shares, if the job has terms for them.
     pub shares: u64,
+    /// The best of them.
+    pub closest: Option<Closest>,
 }
 
-/// A worker's shares over all its whole tasks.
+/// Near misses that were found, and how many there should be: none where a search was not brought to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Shares {
     pub found: u64,
     pub expected: u64,
 }
@@ -276,7 +283,7 @@ pub struct Core {
     leases: HashMap<LeaseId, GivenLease>,
     /// The same leases by their `due`.
     due: BTreeSet<(UnixMillis, LeaseId)>,
-    standings: HashMap<WorkerId, Standing>,
+    standings: HashMap<WorkerId, Shares>,
     /// Of the pool's slots, by app.
     speeds: HashMap<Digest, Speed>,
 }
@@ -308,11 +315,11 @@ impl Core {
     }
 
     /// Takes a worker's standing back from the store.
-    pub fn restore_standing(&mut self, id: WorkerId, standing: Standing) {
+    pub fn restore_standing(&mut self, id: WorkerId, standing: Shares) {
         self.standings.insert(id, standing);
     }
 
-    pub fn standing(&self, id: WorkerId) -> Standing {
+    pub fn standing(&self, id: WorkerId) -> Shares {
         self.standings.get(&id).copied().unwrap_or_default()
     }
 
@@ -625,7 +632,7 @@ impl Core {
         now: UnixMillis,
         out: &mut Effects,
     ) -> Result<(), String> {
-        let Finish { lease, outcome, signature, flaw, shares } = finish;
+        let Finish { lease, outcome, signature, flaw, shares, closest } = finish;
         let given = &self.leases[&lease];
         let counted = given.work_done;
         let work = counted.max(given.believed(outcome.usage.work_done));
@@ -652,20 +659,23 @@ impl Core {
             self.fail_attempt(task, lease, id, fault, &outcome.failure(), work, now, out);
             return Ok(());
         }
-        let shares_expected =
-            job.spec.search.as_ref().filter(|_| vain).map_or(0, |search| search.shares_expected(given.work));
+        let expected = job.spec.search.as_ref().filter(|_| vain).map_or(0, |search| search.shares_expected(given.work));
+        let shares = Shares { found: shares, expected };
         let ms = now.since(given.given_at).max(outcome.usage.wall_ms);
         self.measure(id, job.spec.app, work, ms, out);
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         let pending = job.spec.trust == Trust::Submitter && !vain;
         let verdict = if pending { Verdict::Pending } else { Verdict::Certified };
         job.worked(work - counted, now);
-        let receipt = Box::new(receipt);
-        if shares_expected > 0 {
-            let standing = self.standings.entry(id).or_default();
-            standing.found = standing.found.saturating_add(shares);
-            standing.expected = standing.expected.saturating_add(shares_expected);
+        if let Some(closest) = closest.filter(|closest| job.comes_closer(closest.score)) {
+            out.changes.push(Change::CameCloser { job: task.job, closest });
         }
+        if shares.expected > 0 {
+            let standing = self.standings.entry(id).or_default();
+            standing.found = standing.found.saturating_add(shares.found);
+            standing.expected = standing.expected.saturating_add(shares.expected);
+        }
+        let receipt = Box::new(receipt);
         out.changes.push(Change::ResultAdded {
             task,
             lease,
@@ -673,9 +683,9 @@ impl Core {
             outcome,
             receipt,
             verdict,
+            vain,
             work,
             shares,
-            shares_expected,
             at: now,
         });
         out.touched.insert(task.job);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::ShareTerms;
+use gristmill_proto::view::Closest;
 
 /// Longest file of shares that is read.
 pub(crate) const SHARE_FILE_BYTES_MAX: u64 = 1 << 20;
@@ -34,8 +35,8 @@ pub struct Question<'a> {
 pub trait ShareChecker: Send + Sync {
     /// Refuses terms that it could not check by.
     fn understands(&self, terms: &ShareTerms) -> Result<(), String>;
-    /// The number of good shares; or what is wrong with them.
-    fn count(&self, question: &Question<'_>) -> Result<u64, String>;
+    /// The number of good shares and the best of them; or what is wrong with them.
+    fn count(&self, question: &Question<'_>) -> Result<(u64, Option<Closest>), String>;
     /// Whether no honest worker has so few shares of so many expected.
     fn is_too_few(&self, found: u64, expected: u64) -> bool;
 }

@@ -11,10 +11,10 @@ use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::outcome::Outcome;
-use gristmill_proto::view::{JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView};
+use gristmill_proto::view::{Closest, JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use crate::core::{Change, Fault, Needs, PoolSecret, Speed, Standing, StoredJob, StoredResult};
+use crate::core::{Change, Fault, Needs, PoolSecret, Shares, Speed, StoredJob, StoredResult};
 pub use writer::{Writer, WriterFailed};
 
 /// Results shown with a job.
@@ -51,7 +51,7 @@ pub struct Restored {
     pub run: u64,
     pub next_job: JobId,
     pub jobs: Vec<StoredJob>,
-    pub standings: Vec<(WorkerId, Standing)>,
+    pub standings: Vec<(WorkerId, Shares)>,
     pub speeds: Vec<(Digest, Speed)>,
 }
 
@@ -86,8 +86,9 @@ impl Store {
     }
 
     fn live_jobs(&self) -> Result<Vec<StoredJob>, StoreError> {
-        let mut statement =
-            self.connection.prepare("SELECT id, spec, needs, created_at, work_done FROM job WHERE state = 'live'")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT id, spec, needs, created_at, work_done, closest_score FROM job WHERE state = 'live'")?;
         let mut rows = statement.query([])?;
         let mut jobs = Vec::new();
         while let Some(row) = rows.next()? {
@@ -98,6 +99,7 @@ impl Store {
                 needs: decode::<Needs>(row, 2)?,
                 at: UnixMillis(row.get(3)?),
                 work_done: row.get(4)?,
+                closest_score: row.get(5)?,
                 results: self.results_of(job)?,
                 failures: self.failures_of(job)?,
             });
@@ -105,12 +107,12 @@ impl Store {
         Ok(jobs)
     }
 
-    fn standings(&self) -> Result<Vec<(WorkerId, Standing)>, StoreError> {
+    fn standings(&self) -> Result<Vec<(WorkerId, Shares)>, StoreError> {
         let mut statement = self
             .connection
             .prepare("SELECT id, shares_found, shares_expected FROM worker WHERE shares_expected > 0")?;
         let standing =
-            |row: &Row<'_>| Ok((WorkerId(row.get(0)?), Standing { found: row.get(1)?, expected: row.get(2)? }));
+            |row: &Row<'_>| Ok((WorkerId(row.get(0)?), Shares { found: row.get(1)?, expected: row.get(2)? }));
         Ok(statement.query_map([], standing)?.collect::<Result<_, _>>()?)
     }
 
@@ -167,10 +169,10 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
             )?;
             add.execute(params![job.0, spec.external_id, codec::encode(&**spec), codec::encode(needs), at.0])?;
         }
-        Change::ResultAdded { task, lease, worker, outcome, receipt, verdict, work, shares, shares_expected, at } => {
+        Change::ResultAdded { task, lease, worker, outcome, receipt, verdict, vain, work, shares, at } => {
             let mut add = sql.prepare_cached(
-                "INSERT INTO result (lease, job, task, worker, outcome, signature, verdict, work, shares, at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO result (lease, job, task, worker, outcome, signature, verdict, shown, work, shares, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?;
             add.execute(params![
                 lease.0,
@@ -180,15 +182,22 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
                 codec::encode(&**outcome),
                 receipt.signature.0,
                 verdict_word(*verdict),
+                !vain,
                 work,
-                shares,
+                shares.found,
                 at.0
             ])?;
-            shared(sql, *worker, *shares, *shares_expected)?;
+            shared(sql, *worker, *shares)?;
             worked(sql, task.job, *work)?;
             if *verdict == Verdict::Certified {
                 count(sql, *worker, "certified")?;
             }
+        }
+        Change::CameCloser { job, closest } => {
+            sql.prepare_cached(
+                "UPDATE job SET closest_score = ?2, closest_text = ?3, closest_record = ?4 WHERE id = ?1",
+            )?
+            .execute(params![job.0, closest.score, closest.text, closest.record])?;
         }
         Change::SpeedMeasured { app, speed } => measured(sql, *app, *speed)?,
         Change::VerdictGiven { task: _, lease, worker, certified, reason, at: _ } => {
@@ -228,7 +237,11 @@ fn measured(sql: &Connection, app: Digest, speed: Speed) -> Result<(), rusqlite:
     Ok(())
 }
 
-fn shared(sql: &Connection, worker: WorkerId, shares: u64, expected: u64) -> Result<(), rusqlite::Error> {
+fn shared(
+    sql: &Connection,
+    worker: WorkerId,
+    Shares { found: shares, expected }: Shares,
+) -> Result<(), rusqlite::Error> {
     if shares == 0 && expected == 0 {
         return Ok(());
     }
@@ -277,7 +290,9 @@ impl Reader {
     pub fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         let mut find = self.connection.prepare_cached(
             "SELECT external_id, spec, state, reason, created_at, finished_at, work_done,
-                    (SELECT count(*) FROM result WHERE job = ?1 AND verdict = 'certified')
+                    CASE state WHEN 'live' THEN 0
+                        ELSE (SELECT count(*) FROM result WHERE job = ?1 AND verdict = 'certified') END,
+                    closest_score, closest_text, closest_record
              FROM job WHERE id = ?1",
         )?;
         let mut rows = find.query([id.0])?;
@@ -297,14 +312,15 @@ impl Reader {
             tasks: TaskCounts { total: spec.tasks, done, ..TaskCounts::default() },
             progress: Progress { done: row.get(6)?, rate_per_s: 0.0 },
             workers: 0,
+            closest: closest_of(row)?,
             results: self.results(id)?,
         }))
     }
 
-    /// Results with an answer or files, the newest last. A search in vain is none.
+    /// Results with an answer or files, the newest last.
     fn results(&self, job: JobId) -> Result<Vec<ResultView>, StoreError> {
         let mut find = self.connection.prepare_cached(
-            "SELECT task, lease, worker, outcome, verdict FROM result WHERE job = ?1 ORDER BY at, lease",
+            "SELECT task, lease, worker, outcome, verdict FROM result WHERE job = ?1 AND shown = 1 ORDER BY at, lease",
         )?;
         let mut rows = find.query([job.0])?;
         let mut results = Vec::new();
@@ -367,6 +383,11 @@ impl Reader {
             find.query_map(params![job.0, count], |row| Ok((row.get(0)?, WorkerId(row.get(1)?), row.get(2)?)))?;
         Ok(failures.collect::<Result<_, _>>()?)
     }
+}
+
+fn closest_of(row: &Row<'_>) -> Result<Option<Closest>, StoreError> {
+    let Some(score) = row.get(8)? else { return Ok(None) };
+    Ok(Some(Closest { score, text: row.get(9)?, record: row.get(10)? }))
 }
 
 fn decode<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {

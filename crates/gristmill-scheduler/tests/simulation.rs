@@ -13,7 +13,7 @@ use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::{HeldLease, Lease, Seal, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
 use gristmill_proto::receipt::Statement;
-use gristmill_proto::view::{JobState, Verdict};
+use gristmill_proto::view::{Closest, JobState, Verdict};
 use gristmill_scheduler::core::{
     Change, ConnectionId, Core, Effects, Fault, Finish, PoolSecret, Speed, StoredJob, StoredResult, Tuning,
     VerdictError,
@@ -130,6 +130,32 @@ fn a_lease_that_its_worker_does_not_list_is_given_anew() {
     core.check_invariants();
 }
 
+/// Ends an attempt well, without an answer.
+fn end(core: &mut Core, id: WorkerId, lease: &Lease, closest: Option<Closest>) -> Effects {
+    let outcome = Outcome {
+        exit: Exit::Code(0),
+        answer: None,
+        files: vec![],
+        stdout: Log::default(),
+        stderr: Log::default(),
+        usage: Usage { work_done: lease.work, ..Usage::default() },
+    };
+    let statement = Statement::new(POOL, lease.lease, lease.task, &lease.job, &outcome);
+    let signature = statement.sign(&WorkerKey::from_bytes(&[1; 32]).unwrap()).signature;
+    let finish = Finish { lease: lease.lease, outcome: Box::new(outcome), signature, flaw: None, shares: 0, closest };
+    let mut effects = Effects::default();
+    core.finished(id, ConnectionId(1), finish, UnixMillis(2), &mut effects);
+    core.check_invariants();
+    effects
+}
+
+fn lease_in(effects: &Effects) -> Option<Lease> {
+    effects.messages.iter().find_map(|(_, _, message)| match message {
+        ToWorker::Lease(lease) => Some((**lease).clone()),
+        _ => None,
+    })
+}
+
 /// A job that came first does not keep the slots that come free.
 #[test]
 fn jobs_take_turns() {
@@ -138,25 +164,73 @@ fn jobs_take_turns() {
     let spec = JobSpec { tasks: 10, ..JobSpec::new(Digest::of(b"app")) };
     core.submit(spec.clone(), &[target()], UnixMillis(1), &mut effects).unwrap();
     assert_eq!(leases_in(&effects), [], "both slots are taken");
-    let outcome = Outcome {
-        exit: Exit::Code(0),
-        answer: None,
-        files: vec![],
-        stdout: Log::default(),
-        stderr: Log::default(),
-        usage: Usage::default(),
-    };
     let task = TaskId { job: JobId(1), index: 0 };
-    let statement = Statement::new(POOL, leases[0], task, &spec, &outcome);
-    let signature = statement.sign(&WorkerKey::from_bytes(&[1; 32]).unwrap()).signature;
-    let finish = Finish { lease: leases[0], outcome: Box::new(outcome), signature, flaw: None, shares: 0 };
+    let first = Lease { lease: leases[0], task, work: 0, seal: Seal([0; 16]), job: Arc::new(spec) };
+    let effects = end(&mut core, id, &first, None);
+    assert_eq!(lease_in(&effects).map(|lease| lease.task.job), Some(JobId(2)));
+}
+
+/// One search, one slot.
+fn searching(work_max: u64) -> (Core, WorkerId, Lease) {
+    let mut core = Core::new(POOL.to_owned(), SECRET, TUNING, 1, JobId(1));
+    let id = WorkerKey::from_bytes(&[1; 32]).unwrap().id();
     let mut effects = Effects::default();
-    core.finished(id, ConnectionId(1), finish, UnixMillis(2), &mut effects);
-    let given = effects.messages.iter().find_map(|(_, _, message)| match message {
-        ToWorker::Lease(lease) => Some(lease.task.job),
-        _ => None,
+    let search = Search { task_work: TASK_WORK, work_max, shares: None };
+    let spec = JobSpec {
+        tasks: 1_000,
+        done_when: DoneWhen::AnyTask,
+        search: Some(search),
+        ..JobSpec::new(Digest::of(b"app"))
+    };
+    core.submit(spec, &[target()], UnixMillis(0), &mut effects).unwrap();
+    core.connect(id, ConnectionId(1), WorkerOffer { slots: 1, ..offer() }, &[], UnixMillis(0), &mut effects).unwrap();
+    core.greeted(id, ConnectionId(1), UnixMillis(0), &mut effects);
+    let lease = lease_in(&effects).unwrap();
+    (core, id, lease)
+}
+
+#[test]
+fn a_search_ends_when_what_was_paid_for_is_spent() {
+    let (mut core, id, mut lease) = searching(3 * TASK_WORK);
+    for _ in 0..2 {
+        let effects = end(&mut core, id, &lease, None);
+        lease = lease_in(&effects).expect("the search goes on");
+    }
+    let effects = end(&mut core, id, &lease, None);
+    assert!(lease_in(&effects).is_none());
+    let failed = effects.changes.iter().any(|change| {
+        matches!(change, Change::JobEnded { state: JobState::Failed, reason: Some(reason), .. } if reason.contains("in vain"))
     });
-    assert_eq!(given, Some(JobId(2)));
+    assert!(failed, "{:?}", effects.changes);
+}
+
+#[test]
+fn only_a_better_near_miss_is_kept() {
+    let (mut core, id, mut lease) = searching(WORK_MAX);
+    let mut kept = Vec::new();
+    for score in [3, 5, 4, 5, 6] {
+        let closest = Closest { score, text: score.to_string(), record: String::new() };
+        let effects = end(&mut core, id, &lease, Some(closest));
+        kept.extend(effects.changes.iter().filter_map(|change| match change {
+            Change::CameCloser { closest, .. } => Some(closest.score),
+            _ => None,
+        }));
+        lease = lease_in(&effects).expect("the search goes on");
+    }
+    assert_eq!(kept, [3, 5, 6]);
+}
+
+/// Claims of progress beyond what was given out count for nothing.
+#[test]
+fn nobody_searches_more_than_was_given() {
+    let (mut core, id, lease) = searching(WORK_MAX);
+    let mut effects = Effects::default();
+    core.progress(id, ConnectionId(1), lease.lease, u64::MAX, UnixMillis(1), &mut effects);
+    assert_eq!(core.job_status(JobId(1), UnixMillis(1)).unwrap().progress.done, lease.work);
+    let mut inflated = lease.clone();
+    inflated.work = u64::MAX;
+    end(&mut core, id, &inflated, None);
+    assert_eq!(core.job_status(JobId(1), UnixMillis(2)).unwrap().progress.done, lease.work);
 }
 
 #[test]
@@ -626,7 +700,7 @@ impl Simulation {
             Delivery::ToWorker(number, connection, message) => self.hear(number, connection, message),
             Delivery::Finished(number, connection, lease, outcome, signature) => {
                 let id = self.workers[number].key.id();
-                let finish = Finish { lease, outcome, signature: *signature, flaw: None, shares: 0 };
+                let finish = Finish { lease, outcome, signature: *signature, flaw: None, shares: 0, closest: None };
                 self.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
             }
             Delivery::Alive(number, connection, leases) => {
@@ -705,7 +779,10 @@ impl Simulation {
                     assert!(results[lease].1, "a lie was certified");
                     assert!(certified.insert(*task, *lease).is_none(), "{task:?} was certified twice");
                 }
-                Change::VerdictGiven { .. } | Change::AttemptFailed { .. } | Change::SpeedMeasured { .. } => {}
+                Change::VerdictGiven { .. }
+                | Change::AttemptFailed { .. }
+                | Change::SpeedMeasured { .. }
+                | Change::CameCloser { .. } => {}
                 Change::JobEnded { job, state, reason, .. } => {
                     let reason = reason.as_deref().unwrap_or_default();
                     assert!(!reason.contains("without an answer"), "idlers ended the search of {job:?}");
@@ -745,6 +822,7 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
                     results: vec![],
                     failures: vec![],
                     work_done: 0,
+                    closest_score: None,
                 };
                 jobs.insert(*job, stored);
             }
@@ -755,7 +833,7 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
                     job.work_done += work;
                 }
             }
-            Change::SpeedMeasured { .. } => {}
+            Change::SpeedMeasured { .. } | Change::CameCloser { .. } => {}
             Change::VerdictGiven { task, lease, certified, .. } => {
                 let results = jobs.get_mut(&task.job).map(|job| &mut job.results);
                 for result in results.into_iter().flatten().filter(|result| result.lease == *lease) {

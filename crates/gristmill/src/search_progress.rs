@@ -1,6 +1,6 @@
 //! How a search goes, for people: rate, odds, time left. Never "percent done": a search has no memory.
 
-use gristmill_proto::view::JobView;
+use gristmill_proto::view::{Closest, JobView};
 use serde_json::json;
 use vanity::difficulty::probability_found;
 
@@ -17,21 +17,31 @@ pub fn tell_progress(view: &JobView, difficulty: f64, report: &Report) {
         "probability": probability,
         "expected_seconds_left": if expected_left.is_finite() { Some(expected_left) } else { None },
         "workers": view.workers,
+        "closest": view.closest.as_ref().map(|closest| &closest.text),
     });
     let line = match view.workers {
         0 if view.tasks.done == 0 => "waiting for a free worker".to_owned(),
         0 => "waiting for a worker to go on".to_owned(),
-        workers => format!(
-            "{}keys/s · {workers} worker{} · found by now: {:.0} % likely · {}",
-            si(rate),
-            if workers == 1 { "" } else { "s" },
-            probability * 100.0,
-            if expected_left.is_finite() {
+        workers => {
+            let noun = if workers == 1 { "worker" } else { "workers" };
+            let left = if expected_left.is_finite() {
                 format!("about {} to go", duration(expected_left))
             } else {
                 "starting".into()
-            },
-        ),
+            };
+            let closest = view.closest.as_ref().map(beginning).unwrap_or_default();
+            format!(
+                "{}keys/s · {workers} {noun} · found by now: {:.0} % likely · {left}{closest}",
+                si(rate),
+                probability * 100.0
+            )
+        }
     };
     report.progress("progress", &facts, &line);
+}
+
+/// As much of a near miss as matches, and the letter that does not.
+fn beginning(closest: &Closest) -> String {
+    let letters = usize::try_from(closest.score).unwrap_or(usize::MAX).saturating_add(1).min(closest.text.len());
+    format!(" · closest {}…", closest.text.get(..letters).unwrap_or_default())
 }

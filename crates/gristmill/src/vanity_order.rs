@@ -19,6 +19,7 @@ use vanity::{AddressKind, Params, Pattern, SecretKey, Solution};
 
 use crate::deployment::Deployment;
 use crate::rlc::rlc;
+use crate::vanity_shares::NearMiss;
 use crate::wallet::Wallet;
 
 /// An order's folder.
@@ -269,6 +270,27 @@ impl LocalOrder {
         Ok(true)
     }
 
+    /// Makes the key of a near miss that the pool shows while the search goes on. What the pool says is not believed: the
+    /// address is derived from the key. Returns nothing that costs anything: near misses are free.
+    pub fn take(&self, record: &str) -> Result<Finished> {
+        let order = self.record.order.context("this order was never paid")?;
+        let NearMiss { worker, index, image } =
+            NearMiss::from_text(record).context("the pool's near miss is garbled")?;
+        let key = vanity::solution::combine(&self.secret()?, &order.0, &worker, index, image)?;
+        let address = key.public_key().address(AddressKind::P2pkh);
+        vanity::verify::check_key(&key, AddressKind::P2pkh, &address)?;
+        let key_file = self.dir.join(format!("{address}.wif"));
+        write_durably(&key_file, &key.to_wif())?;
+        let offset = vanity::Order { id: order.0, worker }.offset(index);
+        Ok(Finished { address, key_file, offset: format!("0x{}", hex::encode(offset.to_bytes())) })
+    }
+
+    fn secret(&self) -> Result<SecretKey> {
+        let secret = fs::read_to_string(self.dir.join(SECRET_FILE))
+            .with_context(|| format!("cannot read the secret in {}", self.dir.display()))?;
+        Ok(SecretKey::from_text(secret.trim())?)
+    }
+
     /// Adds the found offset to the requester's half. The address is derived from the finished key by other code than
     /// the search's, and must begin with the pattern, or nothing is written.
     pub fn finish(&self, settlement: &Settlement) -> Result<Finished> {
@@ -277,9 +299,7 @@ impl LocalOrder {
         let solution = Solution::decode(&settlement.result).context("the settled result")?;
         let hash = solution.check(&params, &order.0).context("the settled result")?;
         let address = AddressKind::P2pkh.encode(hash);
-        let secret = fs::read_to_string(self.dir.join(SECRET_FILE))
-            .with_context(|| format!("cannot read the secret in {}", self.dir.display()))?;
-        let key = solution.combine(&SecretKey::from_text(secret.trim())?, &order.0)?;
+        let key = solution.combine(&self.secret()?, &order.0)?;
         vanity::verify::check_key(&key, AddressKind::P2pkh, &address)?;
         if !address.starts_with(&self.record.pattern) {
             bail!("{address} does not begin with {}: this is a bug, the key is not written", self.record.pattern);

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::ShareTerms;
+use gristmill_proto::view::Closest;
 use gristmill_scheduler::shares::{Question, ShareChecker, ShareCheckers};
 use vanity::kernel::Backend;
 use vanity::oblivious::Opening;
 use vanity::shares::{
     SHARE_LENGTH, Share, ShareChecker as PointChecker, Standing, audit, audit_slice, shares_at_least,
 };
-use vanity::unit::{Search, Slice};
+use vanity::unit::{Found, Search, Slice};
 use vanity::{AddressKind, Difficulty, Image, Order, Params, Ranges};
 
 /// Its name in jobs and plans.
@@ -79,6 +81,51 @@ impl Terms {
     }
 }
 
+/// What the wanted addresses have in common: the pattern, or its beginning.
+fn wanted_beginning(targets: &Ranges) -> String {
+    let edges = targets.as_slice().iter().flat_map(|range| [range.low, range.high]);
+    let addresses = edges.map(|hash| AddressKind::P2pkh.encode(hash));
+    addresses.reduce(|a, b| a[..shared_letters(&a, &b)].to_owned()).unwrap_or_default()
+}
+
+fn shared_letters(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
+}
+
+/// The near miss that shares most letters with what is wanted.
+fn closest(near: &[Found], targets: &Ranges, worker: WorkerId) -> Option<Closest> {
+    let wanted = wanted_beginning(targets);
+    let described = near.iter().map(|found| {
+        let text = AddressKind::P2pkh.encode(found.hash);
+        let record = NearMiss { worker: worker.0, index: found.index, image: found.image }.to_text();
+        Closest { score: shared_letters(&text, &wanted) as u64, text, record }
+    });
+    described.max_by_key(|closest| closest.score)
+}
+
+/// Where a near miss is, so that the requester can make its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NearMiss {
+    pub worker: [u8; 20],
+    pub index: u64,
+    pub image: Image,
+}
+
+impl NearMiss {
+    /// `worker (20) ‖ index (8) ‖ image (1)` in hexadecimal.
+    fn to_text(self) -> String {
+        let bytes = [&self.worker[..], &self.index.to_be_bytes(), &[self.image.number()]].concat();
+        format!("0x{}", hex::encode(bytes))
+    }
+
+    pub fn from_text(text: &str) -> Option<Self> {
+        let bytes: [u8; 29] = hex::decode(text.strip_prefix("0x")?).ok()?.try_into().ok()?;
+        let (worker, rest) = bytes.split_first_chunk::<20>()?;
+        let (index, image) = rest.split_first_chunk::<8>()?;
+        Some(Self { worker: *worker, index: u64::from_be_bytes(*index), image: Image::new(image[0])? })
+    }
+}
+
 struct Vanity;
 
 impl ShareChecker for Vanity {
@@ -86,7 +133,7 @@ impl ShareChecker for Vanity {
         Terms::of(terms).map(drop).map_err(|error| format!("{error:#}"))
     }
 
-    fn count(&self, question: &Question<'_>) -> Result<u64, String> {
+    fn count(&self, question: &Question<'_>) -> Result<(u64, Option<Closest>), String> {
         let Terms { params, order } = Terms::of(question.terms).map_err(|error| format!("{error:#}"))?;
         let unit = Slice::of_unit(question.task, question.work.div_ceil(Image::COUNT));
         let unit = unit.ok_or("the task reaches beyond its unit")?;
@@ -100,10 +147,11 @@ impl ShareChecker for Vanity {
         let ranges = share_ranges(&params, &order, question.task_work);
         let expected = expected(&ranges, question.work);
         let checker = PointChecker::new(params.public_key(), base, AddressKind::P2pkh, ranges.clone());
-        checker.check_all(unit, &shares).map_err(|error| error.to_string())?;
+        let near = checker.check_all(unit, &shares).map_err(|error| error.to_string())?;
         let found = shares.len() as u64;
+        let closest = closest(&near, params.ranges(), question.worker);
         if !question.whole {
-            return Ok(found);
+            return Ok((found, closest));
         }
         let least = shares_at_least(expected, 1.0 / TASKS_PER_REFUSAL);
         if found < least {
@@ -121,7 +169,7 @@ impl ShareChecker for Vanity {
         };
         let audit = audit(&search, audit_slice(unit, AUDIT_PARTS, &question.seed), &shares);
         match audit.is_clean() {
-            true => Ok(found),
+            true => Ok((found, closest)),
             false => Err(format!("{} shares of a part that was searched again are missing", audit.missing.len())),
         }
     }
@@ -133,7 +181,6 @@ impl ShareChecker for Vanity {
 
 #[cfg(test)]
 mod tests {
-    use gristmill_proto::id::WorkerId;
     use vanity::{Pattern, SecretKey};
 
     use super::*;
@@ -161,7 +208,7 @@ mod tests {
         (terms, report.shares.into_iter().map(Share::from).collect())
     }
 
-    fn count(terms: &ShareTerms, task: u64, shares: &[Share]) -> Result<u64, String> {
+    fn count(terms: &ShareTerms, task: u64, shares: &[Share]) -> Result<(u64, Option<Closest>), String> {
         let bytes: Vec<u8> = shares.iter().flat_map(Share::encode).collect();
         Vanity.count(&question(terms, task, &bytes))
     }
@@ -175,7 +222,12 @@ mod tests {
     fn an_honest_task_is_believed_and_a_lazy_one_is_not() {
         let (terms, shares) = searched(7);
         assert!(terms.expected.abs_diff(64) <= 1, "{}", terms.expected);
-        assert_eq!(count(&terms, 7, &shares), Ok(shares.len() as u64));
+        let (found, closest) = count(&terms, 7, &shares).unwrap();
+        assert_eq!(found, shares.len() as u64);
+        let closest = closest.unwrap();
+        assert!(closest.text.starts_with(&"1LoVEaaa"[..usize::try_from(closest.score).unwrap()]), "{closest:?}");
+        let place = NearMiss::from_text(&closest.record).unwrap();
+        assert!(shares.contains(&Share { index: place.index, image: place.image }) && place.worker == WORKER.0);
         assert!(count(&terms, 7, &shares[..shares.len() / 4]).unwrap_err().contains("never happen"));
         assert!(count(&terms, 7, &[]).is_err());
     }
@@ -203,9 +255,45 @@ mod tests {
             .flat_map(Share::encode)
             .collect();
         let of_half = Question { work: TASK_WORK / 2, ..question(&terms, 7, &half) };
-        assert_eq!(Vanity.count(&of_half), Ok(half.len() as u64 / 9));
+        assert_eq!(Vanity.count(&of_half).unwrap().0, half.len() as u64 / 9);
         let beyond = Question { work: 6 * vanity::unit::UNIT_STRIDE + 1, ..of_half };
         assert!(Vanity.count(&beyond).unwrap_err().contains("beyond its unit"));
+    }
+
+    /// Where is searched again, only a seed drawn afterwards says; what was left out there is missed.
+    #[test]
+    fn a_share_left_out_of_the_part_searched_again_is_missed() {
+        let (terms, shares) = searched(7);
+        let unit = Slice::of_unit(7, TASK_WORK / 6).unwrap();
+        let seeds = (0..u32::MAX).map(|number| {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&number.to_be_bytes());
+            seed
+        });
+        let (seed, left_out) = seeds
+            .filter_map(|seed| {
+                let slice = audit_slice(unit, AUDIT_PARTS, &seed);
+                Some((seed, shares.iter().position(|share| slice.contains(share.index))?))
+            })
+            .next()
+            .expect("some part has a share");
+        let mut kept = shares.clone();
+        kept.remove(left_out);
+        let bytes: Vec<u8> = kept.iter().flat_map(Share::encode).collect();
+        let audited = Question { seed, ..question(&terms, 7, &bytes) };
+        assert!(Vanity.count(&audited).unwrap_err().contains("missing"));
+        assert!(Vanity.count(&question(&terms, 7, &bytes)).is_ok(), "another part says nothing");
+    }
+
+    #[test]
+    fn what_is_wanted_is_read_from_the_ranges() {
+        for pattern in ["1LoVE", "1", "111", "1Bitcoin"] {
+            assert_eq!(wanted_beginning(Pattern::parse(pattern).unwrap().ranges()), pattern);
+        }
+        assert_eq!(wanted_beginning(&Ranges::default()), "");
+        for text in ["", "0x", "0x00", "zz", &format!("0x{}06", "00".repeat(28))] {
+            assert_eq!(NearMiss::from_text(text), None, "{text}");
+        }
     }
 
     /// A tenth left out shows in no single task, but in a hundred.

@@ -17,6 +17,7 @@ use gristmill_proto::key::{Purpose, WorkerKey};
 use gristmill_proto::message::{Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker};
 use gristmill_proto::outcome::{LOG_BYTES_MAX, Log, Outcome, OutputFile};
 use vanity::kernel::Backend;
+use vanity::shares::Share;
 use vanity::unit::{Search, Slice};
 use vanity::{AddressKind, Order, Params, Ranges, Solution};
 
@@ -32,10 +33,14 @@ struct Trap {
 
 impl Trap {
     async fn set() -> Self {
+        Self::set_with(PATTERN).await
+    }
+
+    async fn set_with(pattern: &str) -> Self {
         let mut grid = Grid::bare();
         grid.start_oracle();
         let mut hostile = HostileWorker::connect(&grid.pool_url, 66).await;
-        let order = grid.order(PATTERN);
+        let order = grid.order(pattern);
         let lease = hostile.lease().await;
         Self { grid, order, hostile, lease }
     }
@@ -85,6 +90,35 @@ impl Trap {
         assert!(refused.contains(why), "{refused}");
         assert_eq!(trap.blame().await, (1, 0));
         trap.completes_by_another().await;
+    }
+
+    /// All shares of the lease's task but those that win.
+    fn near_misses(&self, lease: &Lease) -> Vec<Share> {
+        let params = Params::decode(&self.order.record.params).unwrap();
+        let at = lease.job.args.iter().position(|arg| arg == "--shares").expect("shares are asked for");
+        let ranges = alloy::hex::decode(&lease.job.args[at + 1]).unwrap();
+        let ranges = Params::decode(&[&params.public_key().to_bytes()[..], &ranges].concat()).unwrap().ranges().clone();
+        let search = Search {
+            public_key: *params.public_key(),
+            base: Order { id: self.order.record.order.unwrap().0, worker: self.hostile.id().0 }.base(),
+            kind: AddressKind::P2pkh,
+            targets: params.ranges().clone(),
+            shares: ranges,
+            backend: Backend::best(),
+        };
+        let slice = Slice::of_unit(lease.task.index, lease.work.div_ceil(6)).unwrap();
+        let report = vanity::unit::search(&search, slice, |_| std::ops::ControlFlow::Continue(()));
+        let near = report.shares.into_iter().filter(|found| !report.hits.contains(found));
+        near.map(Share::from).collect()
+    }
+
+    /// The outcome with these shares, which are uploaded.
+    async fn with_shares(&self, outcome: Outcome, bytes: Vec<u8>) -> Outcome {
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let put = reqwest::Client::new().put(format!("{}/api/blobs/{digest}", self.grid.pool_url));
+        let put = put.bearer_auth(&self.hostile.upload_token).body(bytes).send().await.unwrap();
+        assert!(put.status().is_success(), "{}", put.status());
+        Outcome { files: vec![OutputFile { path: "shares".into(), digest, size }], ..outcome }
     }
 
     /// An answer that is right for some other worker of the same order.
@@ -143,6 +177,38 @@ async fn a_search_in_vain_without_the_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_in_vain_without_shares() {
     Trap::is_refused(in_vain(u64::MAX >> 20), "never happen").await;
+}
+
+/// No single task shows that a third of it was left out. Some together do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slacker() {
+    let mut trap = Trap::set_with("1LoVE").await;
+    let mut lease = trap.lease.clone();
+    for task in 1.. {
+        let shares = trap.near_misses(&lease);
+        let kept = shares.len() - shares.len() / 3;
+        let bytes: Vec<u8> = shares[..kept].iter().flat_map(Share::encode).collect();
+        let refused = trap.hostile.finish(&lease, trap.with_shares(in_vain(lease.work), bytes).await).await;
+        match refused {
+            None => lease = trap.hostile.lease().await,
+            Some(reason) if reason.contains("over all its tasks") => break,
+            Some(reason) => panic!("refused for another reason: {reason}"),
+        }
+        assert!(task < 40, "a third of the work is missing and nobody sees it");
+    }
+    trap.completes_by_another().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_honest_searcher_is_believed() {
+    let mut trap = Trap::set_with("1LoVE").await;
+    let mut lease = trap.lease.clone();
+    for _ in 0..10 {
+        let bytes = trap.near_misses(&lease).iter().flat_map(Share::encode).collect();
+        let refused = trap.hostile.finish(&lease, trap.with_shares(in_vain(lease.work), bytes).await).await;
+        assert_eq!(refused, None);
+        lease = trap.hostile.lease().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

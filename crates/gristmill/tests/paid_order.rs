@@ -51,3 +51,27 @@ async fn several_orders_share_the_pool() {
     }
     grid.check_money(&orders.iter().collect::<Vec<_>>(), &[]).await;
 }
+
+/// While the search goes on, its best near miss is there for the taking.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_closest_near_miss_can_be_taken() {
+    let grid = Grid::start();
+    let order = grid.order("1LoVEa");
+    let id = order.record.order.unwrap();
+    grid.wait_for_job(id, "a near miss", |job| job.closest.is_some()).await;
+    let closest = grid.pool().job_by_external_id(&format!("{id:#x}")).await.unwrap().unwrap().closest.unwrap();
+    let letters = usize::try_from(closest.score).unwrap();
+    assert!(letters >= 2 && closest.text.starts_with(&"1LoVEa"[..letters]), "{closest:?}");
+
+    let orders = grid.path("orders");
+    let take = ["vanity", "finish", "1LoVEa", "--closest", &grid.pool_url, "--rpc", &grid.rpc_url, "--json"];
+    let taken = run(&[&take[..], &["--orders", text(&orders)]].concat());
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    let result: serde_json::Value = serde_json::from_slice(&taken.stdout).unwrap();
+    let address = result["address"].as_str().unwrap();
+    // The search goes on meanwhile, and can only come closer.
+    assert!(address.starts_with(&"1LoVEa"[..letters]), "{address} instead of {closest:?}");
+    let key = std::fs::read_to_string(result["key_file"].as_str().unwrap()).unwrap();
+    let key = vanity::SecretKey::from_wif(key.trim()).unwrap();
+    assert_eq!(key.public_key().address(vanity::AddressKind::P2pkh), address);
+}

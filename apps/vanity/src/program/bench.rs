@@ -19,7 +19,7 @@ use super::{print, progress};
 
 #[derive(Args)]
 pub(super) struct BenchArguments {
-    /// Another tool to measure in the same rounds; its own "… key/s" output is read. {threads} and {pattern} are filled in
+    /// Another tool to measure in the same rounds; what it says it has counted is read. {threads} and {pattern} are filled in
     #[arg(long = "rival", value_name = "NAME=COMMAND")]
     rivals: Vec<String>,
     /// Back ends to measure; all that this machine has if not given

@@ -60,6 +60,8 @@ pub(super) struct Job {
     worker_faults: usize,
     /// Work units that a search has spent without finding anything.
     vain_work: u64,
+    /// Of the best near miss.
+    closest_score: Option<u64>,
     started: bool,
     work_done: u64,
     rate: WorkRate,
@@ -90,6 +92,7 @@ impl Job {
             failures: BTreeMap::new(),
             worker_faults: 0,
             vain_work: 0,
+            closest_score: None,
             started: false,
             work_done: 0,
             rate: WorkRate::default(),
@@ -99,6 +102,7 @@ impl Job {
     pub(super) fn restore(stored: StoredJob) -> Self {
         let mut job = Self::new(stored.spec, stored.needs, stored.at);
         job.work_done = stored.work_done;
+        job.closest_score = stored.closest_score;
         for StoredResult { index, lease, worker, verdict, work } in stored.results {
             match verdict {
                 Verdict::Pending => drop(job.pending.insert(index, (lease, worker))),
@@ -228,6 +232,15 @@ impl Job {
                 self.worker_faults += 1;
             }
         }
+    }
+
+    /// Whether this near miss is better than all before.
+    pub(super) fn comes_closer(&mut self, score: u64) -> bool {
+        let closer = self.closest_score.is_none_or(|best| score > best);
+        if closer {
+            self.closest_score = Some(score);
+        }
+        closer
     }
 
     pub(super) fn worked(&mut self, units: u64, now: UnixMillis) {

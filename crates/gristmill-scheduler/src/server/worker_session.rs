@@ -14,6 +14,7 @@ use gristmill_proto::job::Search;
 use gristmill_proto::key::Purpose;
 use gristmill_proto::message::{Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, connect_statement};
 use gristmill_proto::outcome::{Outcome, OutputFile};
+use gristmill_proto::view::Closest;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -144,27 +145,32 @@ async fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: T
             pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
         }
         ToPool::Finished { lease, outcome, signature } => {
-            let (flaw, shares) = match looked_at(api, id, lease, &outcome).await {
-                Ok(shares) => (None, shares),
-                Err(flaw) => (Some(flaw), 0),
+            let (flaw, (shares, closest)) = match looked_at(api, id, lease, &outcome).await {
+                Ok(counted) => (None, counted),
+                Err(flaw) => (Some(flaw), (0, None)),
             };
-            let finish = Finish { lease, outcome, signature, flaw, shares };
+            let finish = Finish { lease, outcome, signature, flaw, shares, closest };
             pool.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
         }
     }
     ControlFlow::Continue(())
 }
 
-/// The outputs' bytes must be here, and the shares good: their number, or what is wrong.
-async fn looked_at(api: &Arc<Api>, id: WorkerId, lease: LeaseId, outcome: &Outcome) -> Result<u64, String> {
+/// The outputs' bytes must be here, and the shares good: their number and the best of them, or what is wrong.
+async fn looked_at(
+    api: &Arc<Api>,
+    id: WorkerId,
+    lease: LeaseId,
+    outcome: &Outcome,
+) -> Result<(u64, Option<Closest>), String> {
     // An outcome beyond its limits is refused for that, a failed one counts as such.
     if outcome.check().is_err() || !outcome.succeeded() {
-        return Ok(0);
+        return Ok((0, None));
     }
     let given = api.pool.look(|core, _| core.lease(id, lease));
     let given = given.filter(|(job, ..)| job.search.as_ref().is_some_and(|search| search.shares.is_some()));
     if outcome.files.is_empty() && given.is_none() {
-        return Ok(0);
+        return Ok((0, None));
     }
     let (api, files, whole) = (api.clone(), outcome.files.clone(), outcome.answer.is_none());
     let looked = tokio::task::spawn_blocking(move || {
@@ -173,7 +179,7 @@ async fn looked_at(api: &Arc<Api>, id: WorkerId, lease: LeaseId, outcome: &Outco
         if let Some(file) = files.iter().find(missing) {
             return Err(format!("output {} was not uploaded", file.path));
         }
-        given.map_or(Ok(0), |(job, task, work)| {
+        given.map_or(Ok((0, None)), |(job, task, work)| {
             let search = job.search.as_ref().expect("filtered above");
             count_shares(&api, id, search, task.index, work, &files, whole)
         })
@@ -189,27 +195,27 @@ fn count_shares(
     work: u64,
     files: &[OutputFile],
     whole: bool,
-) -> Result<u64, String> {
+) -> Result<(u64, Option<Closest>), String> {
     let terms = search.shares.as_ref().expect("the caller asks for shares");
     let checker = api.pool.share_checkers.get(&terms.checker);
     let checker = checker.ok_or_else(|| format!("nobody here can check shares of `{}`", terms.checker))?;
     let shares = match files.iter().find(|file| file.path == terms.file) {
         // An easy search finds more on the way than anyone wants to read.
-        Some(file) if !whole && file.size > SHARE_FILE_BYTES_MAX => return Ok(0),
+        Some(file) if !whole && file.size > SHARE_FILE_BYTES_MAX => return Ok((0, None)),
         Some(file) => api.pool.blobs.read(file.digest, SHARE_FILE_BYTES_MAX).map_err(|error| error.to_string())?,
         None => Vec::new(),
     };
     let task_work = search.task_work;
     let question = Question { terms, task_work, task, work, worker, shares: &shares, whole, seed: random_bytes() };
-    let found = checker.count(&question)?;
+    let (found, closest) = checker.count(&question)?;
     if whole {
         let before = api.pool.look(|core, _| core.standing(worker));
-        let (found, expected) = (before.found + found, before.expected + search.shares_expected(work));
-        if checker.is_too_few(found, expected) {
-            return Err(format!("over all its tasks this worker has shown {found} shares of {expected} expected"));
+        let (sum, expected) = (before.found + found, before.expected + search.shares_expected(work));
+        if checker.is_too_few(sum, expected) {
+            return Err(format!("over all its tasks this worker has shown {sum} shares of {expected} expected"));
         }
     }
-    Ok(found)
+    Ok((found, closest))
 }
 
 /// The next message; nothing when the worker closed the connection.

@@ -59,6 +59,12 @@ const STEPS: [&str; 2] = [
     "
     ALTER TABLE result ADD COLUMN work INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE result ADD COLUMN shares INTEGER NOT NULL DEFAULT 0;
+    -- A search has thousands in vain, and nobody asks for those.
+    ALTER TABLE result ADD COLUMN shown INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX shown_result ON result (job, at) WHERE shown = 1;
+    ALTER TABLE job ADD COLUMN closest_score INTEGER;
+    ALTER TABLE job ADD COLUMN closest_text TEXT;
+    ALTER TABLE job ADD COLUMN closest_record TEXT;
     ALTER TABLE worker ADD COLUMN shares INTEGER NOT NULL DEFAULT 0;
     -- Of whole tasks: what they held and what they should have held.
     ALTER TABLE worker ADD COLUMN shares_found INTEGER NOT NULL DEFAULT 0;

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use gristmill_chain::dev;
 use gristmill_chain::rpc::Rpc;
 use gristmill_proto::id::JobId;
-use gristmill_proto::view::JobState;
+use gristmill_proto::view::{JobState, JobView};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use crate::report::{Report, count};
 use crate::rlc::rlc;
 use crate::roles;
 use crate::search_progress::tell_progress;
-use crate::vanity_order::{self, Ending, LocalOrder};
+use crate::vanity_order::{self, Ending, Finished, LocalOrder};
 use crate::wallet::{self, Wallet};
 
 #[derive(Args)]
@@ -68,6 +68,9 @@ enum VanityCommand {
     Finish {
         /// The order: its pattern, its id or its beginning
         order: String,
+        /// Take the closest near miss of a search that still goes on, from this pool
+        #[arg(long, value_name = "URL")]
+        closest: Option<String>,
     },
 }
 
@@ -81,7 +84,8 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
         VanityCommand::Status { order: None, watch: None } => shell.all().await,
         VanityCommand::Status { order, watch: Some(pool) } => shell.watch(order.as_deref(), &pool, &shutdown).await,
         VanityCommand::Status { order: Some(name), watch: None } => shell.status(&name).await,
-        VanityCommand::Finish { order } => shell.finish(&order).await,
+        VanityCommand::Finish { order, closest: Some(pool) } => shell.take_closest(&order, &pool).await,
+        VanityCommand::Finish { order, closest: None } => shell.finish(&order).await,
     };
     shell.report.concluded(done)
 }
@@ -202,15 +206,26 @@ impl Shell {
         Ok(())
     }
 
+    fn tell_finished(&self, order: &LocalOrder, finished: &Finished) {
+        let facts = json!({ "address": finished.address, "key_file": finished.key_file,
+            "offset": finished.offset, "pattern": order.record.pattern });
+        let text = format!("{}\n\nprivate key  {}", finished.address, finished.key_file.display());
+        self.report.result("result", &facts, &text);
+    }
+
+    async fn take_closest(&self, name: &str, pool: &str) -> Result<()> {
+        let order = self.find(name)?;
+        let pool = PoolClient::new(pool, "");
+        let closest = job_of(&pool, &order).await?.closest.context("the search has no near miss to show yet")?;
+        self.tell_finished(&order, &order.take(&closest.record)?);
+        Ok(())
+    }
+
     async fn finish(&self, name: &str) -> Result<()> {
         let order = self.find(name)?;
         match vanity_order::ending(&self.rpc, &order.record).await? {
             Some(Ending::Settled(settlement)) => {
-                let finished = order.finish(&settlement)?;
-                let facts = json!({ "address": finished.address, "key_file": finished.key_file,
-                    "offset": finished.offset, "pattern": order.record.pattern });
-                let text = format!("{}\n\nprivate key  {}", finished.address, finished.key_file.display());
-                self.report.result("result", &facts, &text);
+                self.tell_finished(&order, &order.finish(&settlement)?);
                 Ok(())
             }
             Some(Ending::Refunded { transaction, amount }) => {
@@ -252,15 +267,19 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Until the job is over; a pool that restarts meanwhile is waited for.
 async fn follow(pool: &PoolClient, order: &LocalOrder, report: &Report) -> Result<()> {
-    let id = order.record.order.context("this order was never paid")?;
-    let job = pool.job_by_external_id(&format!("{id:#x}")).await?;
-    let job = job.with_context(|| format!("the pool at {} does not know the order", pool.url()))?.id;
+    let job = job_of(pool, order).await?.id;
     loop {
         match follow_once(pool, job, order, report).await {
             Ok(JobState::Queued | JobState::Running) | Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
             Ok(JobState::Done | JobState::Failed | JobState::Cancelled) => return Ok(()),
         }
     }
+}
+
+async fn job_of(pool: &PoolClient, order: &LocalOrder) -> Result<JobView> {
+    let id = order.record.order.context("this order was never paid")?;
+    let job = pool.job_by_external_id(&format!("{id:#x}")).await?;
+    job.with_context(|| format!("the pool at {} does not know the order", pool.url()))
 }
 
 /// The last state that the pool told before it fell silent.
