@@ -131,6 +131,24 @@ async fn another_chain_or_contract_is_refused_before_money_moves() {
     assert!(!Path::new(&orders).exists() || std::fs::read_dir(&orders).unwrap().next().is_none(), "no order is left");
 }
 
+/// Books that were begun for one market are not gone on with for another.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oracle_keeps_to_its_market() {
+    let mut grid = Grid::start();
+    let order = grid.order("1a");
+    grid.until_settled(&order).await;
+    grid.oracle.take().into_iter().for_each(Role::kill);
+    let mut deployment: Value =
+        serde_json::from_str(&std::fs::read_to_string(grid.path("deployment.json")).unwrap()).unwrap();
+    deployment["market"] = deployment["shop"].clone();
+    let another = grid.path("another.json");
+    std::fs::write(&another, deployment.to_string()).unwrap();
+    let (token, data) = (grid.path("scheduler/token"), grid.path("oracle"));
+    let args = ["oracle", "--rpc", &grid.rpc_url, "--pool", &grid.pool_url, "--dev-account", "1"];
+    let files = ["--deployment", text(&another), "--pool-token", text(&token), "--data-dir", text(&data)];
+    fails(&[&args[..], &files[..]].concat(), &["was made with market", "another data directory"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn too_little_rlc_is_told_before_anything_is_sent() {
     let grid = Grid::bare();

@@ -82,7 +82,7 @@ async fn the_chain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scheduler() {
-    every_point(Victim::Scheduler, 4).await;
+    every_point(Victim::Scheduler, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
