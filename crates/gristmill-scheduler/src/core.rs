@@ -886,7 +886,7 @@ impl Core {
 
     fn put_in_force(&mut self, id: WorkerId, task: TaskId, work: u64, lease: LeaseId, now: UnixMillis) {
         let job = self.jobs.get_mut(&task.job).expect("a lease is given for a live job");
-        job.start(task.index, lease);
+        job.start(task.index, lease, now);
         let due = now.plus(job.spec.limits.wall_ms).plus(self.tuning.transfer_ms);
         self.workers.get_mut(&id).expect("a lease is given to a known worker").leases.insert(lease);
         self.leases.insert(lease, GivenLease { task, worker: id, work, given_at: now, due, work_done: 0 });

@@ -23,18 +23,14 @@ pub fn tell_progress(view: &JobView, difficulty: f64, report: &Report) {
         0 if view.tasks.done == 0 => "waiting for a free worker".to_owned(),
         0 => "waiting for a worker to go on".to_owned(),
         workers => {
-            let noun = if workers == 1 { "worker" } else { "workers" };
+            let on = if workers == 1 { String::new() } else { format!(" on {workers} workers") };
             let left = if expected_left.is_finite() {
                 format!("about {} to go", duration(expected_left))
             } else {
                 "starting".into()
             };
             let closest = view.closest.as_ref().map(beginning).unwrap_or_default();
-            format!(
-                "{}keys/s · {workers} {noun} · found by now: {:.0} % likely · {left}{closest}",
-                si(rate),
-                probability * 100.0
-            )
+            format!("{}keys/s{on} · {:.0} % likely by now · {left}{closest}", si(rate), probability * 100.0)
         }
     };
     report.progress("progress", &facts, &line);

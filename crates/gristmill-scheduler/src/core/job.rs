@@ -161,8 +161,9 @@ impl Job {
         }
     }
 
-    pub(super) fn start(&mut self, index: u64, lease: LeaseId) {
+    pub(super) fn start(&mut self, index: u64, lease: LeaseId, now: UnixMillis) {
         self.started = true;
+        self.rate.begin(now);
         self.running.insert(index, lease);
     }
 

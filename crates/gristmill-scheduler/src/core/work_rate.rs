@@ -16,6 +16,13 @@ pub(super) struct WorkRate {
 const WINDOW_MS: u64 = 5_000;
 
 impl WorkRate {
+    /// Work begins now: what is reported first was done since.
+    pub(super) fn begin(&mut self, now: UnixMillis) {
+        if now.since(self.start) >= 3 * WINDOW_MS {
+            *self = Self { start: now, ..Self::default() };
+        }
+    }
+
     pub(super) fn add(&mut self, units: u64, now: UnixMillis) {
         let elapsed = now.since(self.start);
         if elapsed >= WINDOW_MS {
@@ -42,6 +49,16 @@ impl WorkRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_report_is_not_taken_for_a_burst() {
+        let mut rate = WorkRate::default();
+        rate.begin(UnixMillis(1_000_000));
+        rate.add(2_000, UnixMillis(1_002_000));
+        assert!((rate.per_second(UnixMillis(1_002_000)) - 1_000.0).abs() < 1.0);
+        rate.begin(UnixMillis(1_003_000));
+        assert!((rate.per_second(UnixMillis(1_003_000)) - 667.0).abs() < 1.0);
+    }
 
     #[test]
     fn a_steady_worker_shows_its_rate_and_a_silent_one_none() {
