@@ -33,6 +33,8 @@ pub(crate) const BETA: Element = Element::from_words([
 pub(crate) struct Element(pub(crate) [u64; 5]);
 
 impl Element {
+    pub(crate) const ONE: Self = Self([1, 0, 0, 0, 0]);
+
     /// From eight big-endian words.
     const fn from_words(words: [u32; 8]) -> Self {
         let low = words[7] as u64 | (words[6] as u64) << 32;

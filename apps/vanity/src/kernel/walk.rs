@@ -25,7 +25,7 @@ pub(crate) struct Walker<'goal, B: BackEnd> {
     /// `None` when a centre is at infinity, or has to be found afresh.
     centres: Option<Centres<B::Field>>,
     jump: Affine,
-    products: Vec<B::Field>,
+    products: Box<[B::Field]>,
     pending: Pending<B::Field>,
 }
 
@@ -43,7 +43,7 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
             next: first,
             centres: None,
             jump: table::jump(B::BLOCK_POINTS),
-            products: Vec::with_capacity(B::HALF + 1),
+            products: vec![B::Field::splat(&Element::default()); B::HALF + 2].into(),
             pending: Pending::new(goal.kind == AddressKind::Ethereum),
         };
         walker.find_centres();
@@ -69,51 +69,82 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
         centres: &Centres<B::Field>,
         finds: &mut Vec<Find>,
     ) -> Option<Centres<B::Field>> {
+        match self.goal.kind {
+            AddressKind::Ethereum => self.check_block_with::<true>(centres, finds),
+            AddressKind::P2pkh | AddressKind::P2wpkh | AddressKind::P2shP2wpkh => {
+                self.check_block_with::<false>(centres, finds)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn check_block_with<const HEIGHTS: bool>(
+        &mut self,
+        centres: &Centres<B::Field>,
+        finds: &mut Vec<Find>,
+    ) -> Option<Centres<B::Field>> {
         let multiples = &table::multiples()[..B::HALF];
         let Centres { x: cx, y: cy } = *centres;
         let zero = B::Field::splat(&Element::default());
-        let with_heights = self.goal.kind == AddressKind::Ethereum;
-
-        self.products.clear();
-        let mut product = B::Field::splat(&self.jump.x).difference(&cx);
-        self.products.push(product);
-        for multiple in multiples {
-            product = product.multiply(&B::Field::splat(&multiple.x).difference(&cx));
-            self.products.push(product);
+        // Two chains of products in turn, since each product waits for the one before: 1 with dx of odd i, and dx of the
+        // jump with those of even i.
+        let mut odd = B::Field::splat(&Element::ONE);
+        let mut even = B::Field::splat(&self.jump.x).difference(&cx);
+        (self.products[0], self.products[1]) = (odd, even);
+        for (pair, products) in multiples.chunks_exact(2).zip(self.products[2..].chunks_exact_mut(2)) {
+            odd = odd.multiply(&B::Field::splat(&pair[0].x).difference(&cx));
+            even = even.multiply(&B::Field::splat(&pair[1].x).difference(&cx));
+            (products[0], products[1]) = (odd, even);
         }
+        let product = odd.multiply(&even);
         if product.is_any_zero() {
             return None;
         }
 
-        let mut inverse = product.invert();
-        self.pending.push(cx, cy, 0);
-        for i in (1..=B::HALF).rev() {
-            let multiple = &multiples[i - 1];
-            let gx = B::Field::splat(&multiple.x);
-            let gy = B::Field::splat(&multiple.y);
-            let inverse_dx = inverse.multiply(&self.products[i - 1]);
-            inverse = inverse.multiply(&gx.difference(&cx));
+        let inverse = product.invert();
+        let (mut odd_inverse, mut even_inverse) = (inverse.multiply(&even), inverse.multiply(&odd));
+        macro_rules! push {
+            ($x:expr, $step:expr, y: $slope:ident * ($from:ident - $to:ident) - cy) => {
+                self.pending.push($x, $step);
+                if HEIGHTS {
+                    let y = $slope.multiply(&$from.difference(&$to)).canonical_difference(&cy, &zero);
+                    self.pending.set_height(y);
+                }
+            };
+        }
+        self.pending.push(cx, 0);
+        if HEIGHTS {
+            self.pending.set_height(cy);
+        }
+        for step in (1..B::HALF as i32).step_by(2).rev() {
+            let [odd, even] = [step as usize, step as usize + 1];
+            let [odd_g, even_g] = [&multiples[odd - 1], &multiples[even - 1]];
+            let (odd_gx, even_gx) = (B::Field::splat(&odd_g.x), B::Field::splat(&even_g.x));
+            let (odd_gy, even_gy) = (B::Field::splat(&odd_g.y), B::Field::splat(&even_g.y));
+            let odd_inverse_dx = odd_inverse.multiply(&self.products[odd - 1]);
+            let even_inverse_dx = even_inverse.multiply(&self.products[even - 1]);
+            odd_inverse = odd_inverse.multiply(&odd_gx.difference(&cx));
+            even_inverse = even_inverse.multiply(&even_gx.difference(&cx));
 
             // The slope to −i·G is (−gy − cy)/dx; its sign is turned here and in y.
-            let slope = gy.sum(&cy).multiply(&inverse_dx);
-            let x = slope.square().canonical_difference(&cx, &gx);
-            let mut y = zero;
-            if with_heights {
-                y = slope.multiply(&x.difference(&cx)).canonical_difference(&cy, &zero);
-            }
-            self.pending.push(x, y, -(i as i32));
-
-            let slope = gy.difference(&cy).multiply(&inverse_dx);
-            let x = slope.square().canonical_difference(&cx, &gx);
-            if with_heights {
-                y = slope.multiply(&cx.difference(&x)).canonical_difference(&cy, &zero);
-            }
+            let odd_down = odd_gy.sum(&cy).multiply(&odd_inverse_dx);
+            let even_down = even_gy.sum(&cy).multiply(&even_inverse_dx);
+            let odd_up = odd_gy.difference(&cy).multiply(&odd_inverse_dx);
+            let even_up = even_gy.difference(&cy).multiply(&even_inverse_dx);
+            let odd_below = odd_down.square().canonical_difference(&cx, &odd_gx);
+            let even_below = even_down.square().canonical_difference(&cx, &even_gx);
+            let odd_above = odd_up.square().canonical_difference(&cx, &odd_gx);
+            let even_above = even_up.square().canonical_difference(&cx, &even_gx);
+            push!(even_below, -step - 1, y: even_down * (even_below - cx) - cy);
             // C + HALF·G belongs to the next lane, but groups are made of pairs.
-            self.pending.push(x, y, i as i32);
+            push!(even_above, step + 1, y: even_up * (cx - even_above) - cy);
+            push!(odd_below, -step, y: odd_down * (odd_below - cx) - cy);
+            push!(odd_above, step, y: odd_up * (cx - odd_above) - cy);
             if self.pending.is_full() {
                 self.flush(finds);
             }
         }
+        let inverse = even_inverse;
         self.flush(finds);
 
         let jump_x = B::Field::splat(&self.jump.x);
@@ -125,7 +156,7 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
 
     fn flush(&mut self, finds: &mut Vec<Find>) {
         B::spread(&mut self.pending);
-        let count = (self.pending.points.len() * B::Field::LANES).div_ceil(GROUP);
+        let count = (self.pending.count * B::Field::LANES).div_ceil(GROUP);
         let (groups, filter) = (&self.pending.groups[..count], &self.goal.filter);
         let mut accepted = [[[0; 2]; 3]; GROUPS];
         let results = &mut accepted[..count];
@@ -155,8 +186,7 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
                 }
             }
         }
-        self.pending.points.clear();
-        self.pending.steps.clear();
+        self.pending.count = 0;
     }
 
     /// The exact check of the few candidates that the vector compare lets through.
@@ -164,7 +194,7 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
     fn confirm(&self, group: usize, image: Image, accepted: u32, finds: &mut Vec<Find>) {
         for column in (0..GROUP).filter(|column| accepted >> column & 1 == 1) {
             let point = group * GROUP + column;
-            let Some(&step) = self.pending.steps.get(point / B::Field::LANES) else { break };
+            let Some(&step) = self.pending.steps[..self.pending.count].get(point / B::Field::LANES) else { break };
             if step == B::HALF as i32 {
                 continue;
             }
@@ -237,10 +267,14 @@ const GROUPS: usize = 32;
 
 /// Points whose coordinates are known and whose hashes are not.
 pub(crate) struct Pending<F> {
-    /// x and y of each lane's point; y only for Ethereum.
-    points: Vec<(F, F)>,
+    /// How many of the following are set.
+    count: usize,
+    /// x of each lane's point.
+    xs: Box<[F]>,
+    /// y, only for Ethereum.
+    ys: Box<[F]>,
     /// How far each of these vectors is from its lane's centre.
-    steps: Vec<i32>,
+    steps: Box<[i32]>,
     groups: Box<[Group; GROUPS]>,
     /// Empty but for Ethereum.
     heights: Vec<Heights>,
@@ -249,24 +283,34 @@ pub(crate) struct Pending<F> {
 impl<F: FieldLanes> Pending<F> {
     fn new(with_heights: bool) -> Self {
         let vectors = GROUPS * GROUP / F::LANES;
+        let zero = F::splat(&Element::default());
         Self {
-            points: Vec::with_capacity(vectors),
-            steps: Vec::with_capacity(vectors),
+            count: 0,
+            xs: vec![zero; vectors].into(),
+            ys: vec![zero; if with_heights { vectors } else { 0 }].into(),
+            steps: vec![0; vectors].into(),
             groups: Box::new([[Coordinates::ZERO; 3]; GROUPS]),
             heights: if with_heights { vec![[Coordinates::ZERO; 2]; GROUPS] } else { Vec::new() },
         }
     }
 
     #[inline(always)]
-    fn push(&mut self, x: F, y: F, step: i32) {
-        self.points.push((x, y));
-        self.steps.push(step);
+    fn push(&mut self, x: F, step: i32) {
+        self.xs[self.count] = x;
+        self.steps[self.count] = step;
+        self.count += 1;
     }
 
-    /// No room for another pair.
+    /// Of the point pushed last.
+    #[inline(always)]
+    fn set_height(&mut self, y: F) {
+        self.ys[self.count - 1] = y;
+    }
+
+    /// No room for the points of another step.
     #[inline(always)]
     fn is_full(&self) -> bool {
-        (self.points.len() + 2) * F::LANES > GROUPS * GROUP
+        (self.count + 4) * F::LANES > GROUPS * GROUP
     }
 
     /// Turns each point by β and β², and writes all as words by column.
@@ -274,16 +318,27 @@ impl<F: FieldLanes> Pending<F> {
     pub(crate) fn spread_inline(&mut self) {
         let zero = F::splat(&Element::default());
         let beta = F::splat(&BETA);
-        for (number, (x, y)) in self.points.iter().enumerate() {
-            let (group, column) = (number * F::LANES / GROUP, number * F::LANES % GROUP);
-            let turned = x.multiply(&beta).canonical();
-            let images = &mut self.groups[group];
-            x.store_words(&mut images[0], column);
-            turned.store_words(&mut images[1], column);
-            zero.canonical_difference(x, &turned).store_words(&mut images[2], column);
+        // Two vectors at a time, as each waits for its own results. A single last one is taken for both.
+        for (pair, xs) in self.xs[..self.count].chunks(2).enumerate() {
+            let (group, column) = (2 * pair * F::LANES / GROUP, 2 * pair * F::LANES % GROUP);
+            let columns = [column, column + F::LANES];
+            let (a, b) = (&xs[0], &xs[xs.len() - 1]);
+            let (turned_a, turned_b) = (a.multiply(&beta), b.multiply(&beta));
+            let (turned_a, turned_b) = (turned_a.canonical(), turned_b.canonical());
+            let third_a = zero.canonical_difference(a, &turned_a);
+            let third_b = zero.canonical_difference(b, &turned_b);
+            let [image, turned, third] = &mut self.groups[group];
+            a.store_words(image, columns[0]);
+            turned_a.store_words(turned, columns[0]);
+            third_a.store_words(third, columns[0]);
+            b.store_words(image, columns[1]);
+            turned_b.store_words(turned, columns[1]);
+            third_b.store_words(third, columns[1]);
             if let Some([positive, negative]) = self.heights.get_mut(group) {
-                y.store_words(positive, column);
-                zero.canonical_difference(y, &zero).store_words(negative, column);
+                for (y, column) in self.ys[2 * pair..].iter().zip(columns) {
+                    y.store_words(positive, column);
+                    zero.canonical_difference(y, &zero).store_words(negative, column);
+                }
             }
         }
     }
