@@ -181,3 +181,28 @@ fn lambda_and_beta_belong_together() {
     assert_ne!(turned, ProjectivePoint::GENERATOR.to_affine());
     assert_eq!(lambda.to_repr()[0], 0x53);
 }
+
+/// Back end against back end, over more candidates than a rare slip could hide in.
+#[test]
+#[ignore = "half an hour of a processor: cargo test --release -p vanity --test unit -- --ignored"]
+fn share_sets_are_equal_over_four_billion_candidates() {
+    let slice = Slice { start: u64::MAX >> 3, length: (1u64 << 32).div_ceil(Image::COUNT) };
+    // One candidate in 2^15.
+    let mut high = Hash160::MAX;
+    (high.0[0], high.0[1]) = (0, 1);
+    let shares = Ranges::union(HashRange::new(Hash160::MIN, high));
+    let of = |backend| {
+        let job =
+            Search { targets: Ranges::default(), shares: shares.clone(), ..job(0xdead_beef, Scalar::ONE, backend) };
+        run(&job, slice).shares
+    };
+    let of = &of;
+    let reports: Vec<(Backend, Vec<Found>)> = std::thread::scope(|scope| {
+        let running: Vec<_> = available().map(|backend| (backend, scope.spawn(move || of(backend)))).collect();
+        running.into_iter().map(|(backend, report)| (backend, report.join().unwrap())).collect()
+    });
+    for (backend, found) in &reports {
+        assert!(found.len().abs_diff(1 << 17) < 2_000, "{}: {} shares", backend.name(), found.len());
+        assert!(*found == reports[0].1, "{} and {} differ", backend.name(), reports[0].0.name());
+    }
+}

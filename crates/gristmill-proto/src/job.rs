@@ -13,10 +13,14 @@ pub const ARGS_MAX: usize = 256;
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 pub const INPUTS_MAX: usize = 256;
 pub const RETRIES_MAX: u32 = 100;
+/// Of an ordinary task: a fast worker is given several times as much.
+const TASK_WORK_MAX: u64 = WORK_MAX >> 8;
 /// Shares expected of a task: checking them must cost the pool far less than finding them cost the worker.
 pub const SHARES_MAX: u64 = 1_000;
 /// Task indices stay exact in every JSON reader.
 pub const TASKS_MAX: u64 = 1 << 53;
+/// Work units of an attempt that are believed: so many stay exact everywhere.
+pub const WORK_MAX: u64 = 1 << 53;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -181,6 +185,8 @@ pub enum JobError {
     SearchOfAllTasks,
     #[error("a search needs work: `task_work` and `work_max` must not be zero")]
     NoWork,
+    #[error("{0} work units in a task are more than {TASK_WORK_MAX}")]
+    TooMuchWork(u64),
     #[error("{0} shares in a task: between 1 and {SHARES_MAX} are allowed")]
     Shares(u64),
     #[error("{0} retries are more than {RETRIES_MAX}")]
@@ -251,6 +257,9 @@ impl JobSpec {
             if search.task_work == 0 || search.work_max == 0 {
                 return Err(JobError::NoWork);
             }
+            if search.task_work > TASK_WORK_MAX {
+                return Err(JobError::TooMuchWork(search.task_work));
+            }
         }
         if let Some(shares) = shares {
             if !is_plain_path(&shares.file) {
@@ -314,6 +323,10 @@ mod tests {
         assert_eq!(of_all.check(), Err(JobError::SearchOfAllTasks));
         assert_eq!(search(Search { task_work: 0, ..whole.clone() }).check(), Err(JobError::NoWork));
         assert_eq!(search(Search { work_max: 0, ..whole.clone() }).check(), Err(JobError::NoWork));
+        assert_eq!(
+            search(Search { task_work: WORK_MAX, ..whole.clone() }).check(),
+            Err(JobError::TooMuchWork(WORK_MAX))
+        );
         let terms = ShareTerms {
             checker: "any".into(),
             file: "shares".into(),

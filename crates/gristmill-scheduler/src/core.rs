@@ -22,7 +22,7 @@ use std::sync::Arc;
 use gristmill_proto::app::Target;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
-use gristmill_proto::job::{DoneWhen, JobError, JobSpec, Trust};
+use gristmill_proto::job::{DoneWhen, JobError, JobSpec, Trust, WORK_MAX};
 use gristmill_proto::key::Signature;
 use gristmill_proto::message::{HeldLease, Lease, SLOTS_MAX, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Outcome};
@@ -260,7 +260,7 @@ struct GivenLease {
 impl GivenLease {
     /// Nobody searches more than was given out.
     fn believed(&self, claimed: u64) -> u64 {
-        if self.work > 0 { claimed.min(self.work) } else { claimed }
+        claimed.min(if self.work > 0 { self.work } else { WORK_MAX })
     }
 }
 
@@ -661,7 +661,8 @@ impl Core {
         }
         let expected = job.spec.search.as_ref().filter(|_| vain).map_or(0, |search| search.shares_expected(given.work));
         let shares = Shares { found: shares, expected };
-        let ms = now.since(given.given_at).max(outcome.usage.wall_ms);
+        // A lease that was taken back after a restart is older than it looks; what the worker says of it is bounded.
+        let ms = now.since(given.given_at).max(outcome.usage.wall_ms.min(job.spec.limits.wall_ms));
         self.measure(id, job.spec.app, work, ms, out);
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         let pending = job.spec.trust == Trust::Submitter && !vain;

@@ -277,7 +277,7 @@ mod tests {
             })
             .next()
             .expect("some part has a share");
-        let mut kept = shares.clone();
+        let mut kept = shares;
         kept.remove(left_out);
         let bytes: Vec<u8> = kept.iter().flat_map(Share::encode).collect();
         let audited = Question { seed, ..question(&terms, 7, &bytes) };

@@ -15,7 +15,7 @@ use gristmill_proto::digest::Digest;
 use gristmill_proto::job::{JobSpec, Limits};
 use gristmill_proto::key::{Purpose, WorkerKey};
 use gristmill_proto::message::{Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker};
-use gristmill_proto::outcome::{LOG_BYTES_MAX, Log, Outcome, OutputFile};
+use gristmill_proto::outcome::{LOG_BYTES_MAX, Log, Outcome, OutputFile, Usage};
 use vanity::kernel::Backend;
 use vanity::shares::Share;
 use vanity::unit::{Search, Slice};
@@ -209,6 +209,25 @@ async fn an_honest_searcher_is_believed() {
         assert_eq!(refused, None);
         lease = trap.hostile.lease().await;
     }
+}
+
+/// Numbers that no database column holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_beyond_all_numbers() {
+    let mut trap = Trap::set().await;
+    trap.hostile.say(&ToPool::Progress { lease: trap.lease.lease, done: u64::MAX }).await;
+    let usage = Usage { wall_ms: u64::MAX, cpu_ms: u64::MAX, memory_peak_bytes: u64::MAX, work_done: u64::MAX };
+    let refused = trap.hostile.finish(&trap.lease, Outcome { usage, ..in_vain(0) }).await;
+    assert!(refused.expect("it has no shares").contains("never happen"));
+
+    let app = trap.grid.deployment.offer.plan.app;
+    let job = trap.grid.pool().submit(&JobSpec::new(app)).await.unwrap().id;
+    let lease = trap.hostile.lease().await;
+    assert_eq!(lease.task.job, job);
+    trap.hostile.say(&ToPool::Progress { lease: lease.lease, done: u64::MAX }).await;
+    let refused = trap.hostile.finish(&lease, Outcome { usage, ..in_vain(0) }).await;
+    assert_eq!(refused, None);
+    trap.completes_by_another().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

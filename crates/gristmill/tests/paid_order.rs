@@ -2,6 +2,8 @@
 
 mod grid;
 
+use std::time::{Duration, Instant};
+
 use grid::{Grid, run, text};
 use gristmill_proto::view::JobState;
 
@@ -74,4 +76,18 @@ async fn the_closest_near_miss_can_be_taken() {
     let key = std::fs::read_to_string(result["key_file"].as_str().unwrap()).unwrap();
     let key = vanity::SecretKey::from_wif(key.trim()).unwrap();
     assert_eq!(key.public_key().address(vanity::AddressKind::P2pkh), address);
+}
+
+/// What others still search for, once it is found, is given up within a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_find_stops_the_rest_of_the_search() {
+    let mut grid = Grid::start();
+    grid.start_worker();
+    let order = grid.order("1LoVEa").record.order.unwrap();
+    grid.wait_for_job(order, "its find", |job| job.state == JobState::Done).await;
+    let found = Instant::now();
+    while grid.pool().workers().await.unwrap().iter().any(|worker| worker.running > 0) {
+        assert!(found.elapsed() < Duration::from_secs(1), "somebody still searches");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

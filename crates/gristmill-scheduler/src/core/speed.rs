@@ -1,6 +1,6 @@
 //! How fast slots search with an app, and how much to give them for it.
 
-use gristmill_proto::job::Search;
+use gristmill_proto::job::{Search, WORK_MAX};
 
 /// Work units done and the time that slots took for them. The sums fade, so that they speak of the present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Speed {
     pub(super) fn add(&mut self, work: u64, ms: u64, memory_ms: u64) {
         self.work = self.work.saturating_add(work);
         self.ms = self.ms.saturating_add(ms);
-        while self.ms > memory_ms {
+        while self.ms > memory_ms || self.work > WORK_MAX {
             self.work /= 2;
             self.ms /= 2;
         }
@@ -96,5 +96,7 @@ mod tests {
         let shown = speed.per_second().unwrap();
         assert!((38_000.0..=40_000.0).contains(&shown), "{shown}");
         assert!(speed.ms <= WORKER_MEMORY_MS);
+        speed.add(u64::MAX, u64::MAX, WORKER_MEMORY_MS);
+        assert!(speed.ms <= WORKER_MEMORY_MS && speed.work <= WORK_MAX, "{speed:?}");
     }
 }
