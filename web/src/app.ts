@@ -185,10 +185,20 @@ function untilNext(ms: number): Promise<void> {
   });
 }
 
-/** Candidates per second of the whole pool, as far as it was measured. */
+const RECENT_JOBS = 10;
+
+/** Candidates per second of the whole pool, as far as it was measured; until then, what searches came to lately. */
 export function knownRate(): number | null {
   const { slot_rate_per_s: slotRate, slots } = app.searcher ?? { slot_rate_per_s: null, slots: 0 };
-  return (slotRate ?? 0) * slots || null;
+  if (slotRate && slots) return slotRate * slots;
+  const recent = app.jobs.toSorted((a, b) => b.id - a.id).slice(0, RECENT_JOBS);
+  return Math.max(0, ...recent.map(rateOf)) || null;
+}
+
+/** Too low for a search that is over, since the time counts the waiting too: the best of a few is nearest to the truth. */
+function rateOf({ progress, created_at_ms, finished_at_ms }: Job): number {
+  if (finished_at_ms === null) return progress.rate_per_s;
+  return (progress.done * 1000) / Math.max(1, finished_at_ms - created_at_ms);
 }
 
 // The pattern and its price

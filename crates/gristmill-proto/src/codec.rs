@@ -32,3 +32,12 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], size_max: usize) -> Result<T, D
         .map_err(|error| DecodeError::Malformed(error.to_string()))?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::Trailing(rest.len())) }
 }
+
+/// The same map less one of its fields: for records that were written when there was one more.
+pub fn without_field(bytes: &[u8], name: &str, size_max: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut value: ciborium::Value = decode(bytes, size_max)?;
+    if let Some(fields) = value.as_map_mut() {
+        fields.retain(|(field, _)| field.as_text() != Some(name));
+    }
+    Ok(encode(&value))
+}

@@ -16,4 +16,4 @@ pub mod receipt;
 pub mod view;
 
 /// Version of the worker protocol. A pool speaks to workers of the same version only; see [`message`].
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

@@ -118,6 +118,10 @@ pub enum Change {
         job: JobId,
         closest: Closest,
     },
+    StandingChanged {
+        worker: WorkerId,
+        standing: Shares,
+    },
     SpeedMeasured {
         app: Digest,
         speed: Speed,
@@ -226,6 +230,21 @@ pub struct Shares {
     pub expected: u64,
 }
 
+impl Shares {
+    /// A worker's standing fades, so that a long good past covers no bad present.
+    const STANDING_MAX: u64 = 16_384;
+
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        let (mut found, mut expected) =
+            (self.found.saturating_add(more.found), self.expected.saturating_add(more.expected));
+        while expected > Self::STANDING_MAX {
+            (found, expected) = (found / 2, expected / 2);
+        }
+        Self { found, expected }
+    }
+}
+
 /// A live job, counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobStatus {
@@ -255,6 +274,8 @@ struct GivenLease {
     due: UnixMillis,
     /// The app's own work units, as last reported.
     work_done: u64,
+    /// Given before a restart; its next report is of work done since long ago.
+    taken_back: bool,
 }
 
 impl GivenLease {
@@ -392,7 +413,7 @@ impl Core {
         if let Some(external_id) = &spec.external_id {
             self.by_external_id.insert(external_id.clone(), id);
         }
-        self.jobs.insert(id, Job::new(spec, needs, now));
+        self.jobs.insert(id, Job::new(spec, needs));
         self.refresh(id);
         self.place_job(id, now, out);
         Ok(Submitted { id, known: false })
@@ -459,8 +480,7 @@ impl Core {
         match self.workers.get_mut(&id) {
             Some(worker) => {
                 self.lost_at.remove(&(worker.lost_at, id));
-                (worker.connection, worker.greeted) = (Some(connection), false);
-                (worker.offer, worker.lost_at) = (offer, lost_at);
+                (worker.connection, worker.offer, worker.lost_at) = (Some(connection), offer, lost_at);
             }
             None => drop(self.workers.insert(id, Worker::new(connection, offer, lost_at))),
         }
@@ -477,13 +497,8 @@ impl Core {
         Ok(drop)
     }
 
-    /// The shell has sent its greeting after [`Core::connect`]: work may follow.
-    pub fn greeted(&mut self, id: WorkerId, connection: ConnectionId, now: UnixMillis, out: &mut Effects) {
-        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.connection == Some(connection)) else {
-            return;
-        };
-        worker.greeted = true;
-        self.refresh_worker(id);
+    /// What must follow the greeting that the shell sends after [`Core::connect`].
+    pub fn greeted(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) {
         self.place_worker(id, now, out);
     }
 
@@ -504,6 +519,7 @@ impl Core {
             return false;
         }
         self.put_in_force(id, held.task, held.work, held.lease, now);
+        self.leases.get_mut(&held.lease).expect("just put in force").taken_back = true;
         self.refresh(held.task.job);
         true
     }
@@ -565,9 +581,9 @@ impl Core {
         let Some(given) = self.leases.get_mut(&lease).filter(|given| given.worker == id) else { return };
         let more = given.believed(done).saturating_sub(given.work_done);
         given.work_done += more;
-        let job = given.task.job;
+        let (job, taken_back) = (given.task.job, std::mem::take(&mut given.taken_back));
         if let Some(job) = self.jobs.get_mut(&job) {
-            job.worked(more, now);
+            if taken_back { job.caught_up(more) } else { job.worked(more, now) }
         }
         out.touched.insert(job);
     }
@@ -663,7 +679,10 @@ impl Core {
         let shares = Shares { found: shares, expected };
         // A lease that was taken back after a restart is older than it looks; what the worker says of it is bounded.
         let ms = now.since(given.given_at).max(outcome.usage.wall_ms.min(job.spec.limits.wall_ms));
-        self.measure(id, job.spec.app, work, ms, out);
+        // Speed is learnt only from work that was shown or need not be.
+        if shares.expected > 0 || job.spec.trust == Trust::Pool {
+            self.measure(id, job.spec.app, work, ms, out);
+        }
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         let pending = job.spec.trust == Trust::Submitter && !vain;
         let verdict = if pending { Verdict::Pending } else { Verdict::Certified };
@@ -673,8 +692,8 @@ impl Core {
         }
         if shares.expected > 0 {
             let standing = self.standings.entry(id).or_default();
-            standing.found = standing.found.saturating_add(shares.found);
-            standing.expected = standing.expected.saturating_add(shares.expected);
+            *standing = standing.plus(shares);
+            out.changes.push(Change::StandingChanged { worker: id, standing: *standing });
         }
         let receipt = Box::new(receipt);
         out.changes.push(Change::ResultAdded {
@@ -703,7 +722,7 @@ impl Core {
 
     /// Notes how fast the worker's slot was.
     fn measure(&mut self, id: WorkerId, app: Digest, work: u64, ms: u64, out: &mut Effects) {
-        if work == 0 || ms < speed::MEASURED_MS_MIN {
+        if work == 0 {
             return;
         }
         if let Some(worker) = self.workers.get_mut(&id) {
@@ -890,7 +909,8 @@ impl Core {
         job.start(task.index, lease, now);
         let due = now.plus(job.spec.limits.wall_ms).plus(self.tuning.transfer_ms);
         self.workers.get_mut(&id).expect("a lease is given to a known worker").leases.insert(lease);
-        self.leases.insert(lease, GivenLease { task, worker: id, work, given_at: now, due, work_done: 0 });
+        self.leases
+            .insert(lease, GivenLease { task, worker: id, work, given_at: now, due, work_done: 0, taken_back: false });
         self.due.insert((due, lease));
     }
 

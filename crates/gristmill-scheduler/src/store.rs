@@ -187,7 +187,7 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
                 shares.found,
                 at.0
             ])?;
-            shared(sql, *worker, *shares)?;
+            shared(sql, *worker, shares.found)?;
             worked(sql, task.job, *work)?;
             if *verdict == Verdict::Certified {
                 count(sql, *worker, "certified")?;
@@ -199,6 +199,7 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
             )?
             .execute(params![job.0, closest.score, closest.text, closest.record])?;
         }
+        Change::StandingChanged { worker, standing } => stands(sql, *worker, *standing)?,
         Change::SpeedMeasured { app, speed } => measured(sql, *app, *speed)?,
         Change::VerdictGiven { task: _, lease, worker, certified, reason, at: _ } => {
             let verdict = verdict_word(if *certified { Verdict::Certified } else { Verdict::Rejected });
@@ -237,19 +238,18 @@ fn measured(sql: &Connection, app: Digest, speed: Speed) -> Result<(), rusqlite:
     Ok(())
 }
 
-fn shared(
-    sql: &Connection,
-    worker: WorkerId,
-    Shares { found: shares, expected }: Shares,
-) -> Result<(), rusqlite::Error> {
-    if shares == 0 && expected == 0 {
-        return Ok(());
+fn shared(sql: &Connection, worker: WorkerId, found: u64) -> Result<(), rusqlite::Error> {
+    if found > 0 {
+        let add = "INSERT INTO worker (id, shares) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET shares = shares + ?2";
+        sql.prepare_cached(add)?.execute(params![worker.0, found])?;
     }
-    let found = if expected > 0 { shares } else { 0 };
-    let add = "INSERT INTO worker (id, shares, shares_found, shares_expected) VALUES (?1, ?2, ?3, ?4)
-        ON CONFLICT (id) DO UPDATE SET shares = shares + ?2, shares_found = shares_found + ?3,
-            shares_expected = shares_expected + ?4";
-    sql.prepare_cached(add)?.execute(params![worker.0, shares, found, expected])?;
+    Ok(())
+}
+
+fn stands(sql: &Connection, worker: WorkerId, standing: Shares) -> Result<(), rusqlite::Error> {
+    let put = "INSERT INTO worker (id, shares_found, shares_expected) VALUES (?1, ?2, ?3)
+        ON CONFLICT (id) DO UPDATE SET shares_found = ?2, shares_expected = ?3";
+    sql.prepare_cached(put)?.execute(params![worker.0, standing.found, standing.expected])?;
     Ok(())
 }
 

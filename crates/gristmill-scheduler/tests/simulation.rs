@@ -104,7 +104,7 @@ fn busy_worker() -> (Core, WorkerId, Vec<LeaseId>) {
     let spec = JobSpec { tasks: 10, ..JobSpec::new(Digest::of(b"app")) };
     core.submit(spec, &[target()], UnixMillis(0), &mut effects).unwrap();
     core.connect(id, ConnectionId(1), offer(), &[], UnixMillis(0), &mut effects).unwrap();
-    core.greeted(id, ConnectionId(1), UnixMillis(0), &mut effects);
+    core.greeted(id, UnixMillis(0), &mut effects);
     (core, id, leases_in(&effects))
 }
 
@@ -132,9 +132,19 @@ fn a_lease_that_its_worker_does_not_list_is_given_anew() {
 
 /// Ends an attempt well, without an answer.
 fn end(core: &mut Core, id: WorkerId, lease: &Lease, closest: Option<Closest>) -> Effects {
+    end_with(core, id, lease, None, closest)
+}
+
+fn end_with(
+    core: &mut Core,
+    id: WorkerId,
+    lease: &Lease,
+    answer: Option<Vec<u8>>,
+    closest: Option<Closest>,
+) -> Effects {
     let outcome = Outcome {
         exit: Exit::Code(0),
-        answer: None,
+        answer,
         files: vec![],
         stdout: Log::default(),
         stderr: Log::default(),
@@ -172,6 +182,11 @@ fn jobs_take_turns() {
 
 /// One search, one slot.
 fn searching(work_max: u64) -> (Core, WorkerId, Lease) {
+    let (core, id, mut leases) = searching_on(1, work_max);
+    (core, id, leases.remove(0))
+}
+
+fn searching_on(slots: u32, work_max: u64) -> (Core, WorkerId, Vec<Lease>) {
     let mut core = Core::new(POOL.to_owned(), SECRET, TUNING, 1, JobId(1));
     let id = WorkerKey::from_bytes(&[1; 32]).unwrap().id();
     let mut effects = Effects::default();
@@ -180,13 +195,17 @@ fn searching(work_max: u64) -> (Core, WorkerId, Lease) {
         tasks: 1_000,
         done_when: DoneWhen::AnyTask,
         search: Some(search),
+        trust: Trust::Submitter,
         ..JobSpec::new(Digest::of(b"app"))
     };
     core.submit(spec, &[target()], UnixMillis(0), &mut effects).unwrap();
-    core.connect(id, ConnectionId(1), WorkerOffer { slots: 1, ..offer() }, &[], UnixMillis(0), &mut effects).unwrap();
-    core.greeted(id, ConnectionId(1), UnixMillis(0), &mut effects);
-    let lease = lease_in(&effects).unwrap();
-    (core, id, lease)
+    core.connect(id, ConnectionId(1), WorkerOffer { slots, ..offer() }, &[], UnixMillis(0), &mut effects).unwrap();
+    core.greeted(id, UnixMillis(0), &mut effects);
+    let leases = effects.messages.iter().filter_map(|(_, _, message)| match message {
+        ToWorker::Lease(lease) => Some((**lease).clone()),
+        _ => None,
+    });
+    (core, id, leases.collect())
 }
 
 #[test]
@@ -202,6 +221,20 @@ fn a_search_ends_when_what_was_paid_for_is_spent() {
         matches!(change, Change::JobEnded { state: JobState::Failed, reason: Some(reason), .. } if reason.contains("in vain"))
     });
     assert!(failed, "{:?}", effects.changes);
+}
+
+/// The search was paid for to its end, and somebody has found something at the last moment.
+#[test]
+fn a_find_that_waits_for_its_verdict_is_not_thrown_away() {
+    let (mut core, id, leases) = searching_on(2, TASK_WORK);
+    let [finder, other] = &leases[..] else { panic!("two slots") };
+    end_with(&mut core, id, finder, Some(b"found".to_vec()), None);
+    let effects = end(&mut core, id, other, None);
+    assert!(!effects.changes.iter().any(|change| matches!(change, Change::JobEnded { .. })), "{:?}", effects.changes);
+    let mut effects = Effects::default();
+    core.judge(JobId(1), finder.lease, true, "", UnixMillis(3), &mut effects).unwrap();
+    let done = |change: &Change| matches!(change, Change::JobEnded { state: JobState::Done, .. });
+    assert!(effects.changes.iter().any(done), "{:?}", effects.changes);
 }
 
 #[test]
@@ -569,10 +602,6 @@ impl Simulation {
         let drop = self
             .act(|core, now, effects| core.connect(id, connection, offer(), &held, now, effects))
             .expect("a good worker");
-        let to_us = |(_, to, _): &(WorkerId, ConnectionId, ToWorker)| *to == connection;
-        let said =
-            self.uncommitted.last().expect("what connecting led to").messages.iter().find(|message| to_us(message));
-        assert!(said.is_none(), "before the greeting: {said:?}");
         for HeldLease { lease, .. } in held.iter().filter(|held| !drop.contains(&held.lease)) {
             assert!(*lease != forged, "a lease was made up");
             assert!(!self.ended.contains(lease), "{lease:?} has ended and goes on");
@@ -584,7 +613,7 @@ impl Simulation {
         // What had finished before the connection broke is told again.
         let again: Vec<(Lease, bool)> =
             worker.held.values().filter(|(_, _, done)| *done).map(|(lease, _, done)| (lease.clone(), *done)).collect();
-        self.act(|core, now, effects| core.greeted(id, connection, now, effects));
+        self.act(|core, now, effects| core.greeted(id, now, effects));
         for (lease, _) in again {
             self.finish(number, connection, &lease);
         }
@@ -782,6 +811,7 @@ impl Simulation {
                 Change::VerdictGiven { .. }
                 | Change::AttemptFailed { .. }
                 | Change::SpeedMeasured { .. }
+                | Change::StandingChanged { .. }
                 | Change::CameCloser { .. } => {}
                 Change::JobEnded { job, state, reason, .. } => {
                     let reason = reason.as_deref().unwrap_or_default();
@@ -833,7 +863,7 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
                     job.work_done += work;
                 }
             }
-            Change::SpeedMeasured { .. } | Change::CameCloser { .. } => {}
+            Change::SpeedMeasured { .. } | Change::StandingChanged { .. } | Change::CameCloser { .. } => {}
             Change::VerdictGiven { task, lease, certified, .. } => {
                 let results = jobs.get_mut(&task.job).map(|job| &mut job.results);
                 for result in results.into_iter().flatten().filter(|result| result.lease == *lease) {

@@ -92,11 +92,13 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     let deployment = deployed(&dir, &pool_wallet, key(PROVIDER_ACCOUNT)?.address(), report).await?;
     deploy::take_play_rlc(&requester, deployment.token).await?;
 
+    // Books and jobs belong to one market: another version of this program has its own.
+    let of_market = |role: &str| dir.join(format!("{role}-{}", alloy::hex::encode(&deployment.market[..4])));
     let tuning = Tuning { alive_ms: 5_000, lost_ms: 20_000, reconnect_ms: 5_000, ..Tuning::default() };
     let about = serde_json::Map::from_iter([("chain".to_owned(), serde_json::to_value(ChainFacts::of(&deployment))?)]);
     let scheduler_config = SchedulerConfig {
         listen: config.page.address,
-        data_dir: dir.join("scheduler"),
+        data_dir: of_market("scheduler"),
         name: "demo".to_owned(),
         tuning,
         share_checkers: vanity_shares::checkers(),
@@ -111,8 +113,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     roles.start("scheduler", async move { Ok(scheduler.run(stop).await?) });
 
     let oracle_config = oracle::Config {
-        // Its books are those of one market.
-        data_dir: dir.join(format!("oracle-{}", alloy::hex::encode(&deployment.market[..4]))),
+        data_dir: of_market("oracle"),
         rpc_url: rpc_url.clone(),
         deployment: deployment.clone(),
         key: pool_wallet.key,
@@ -166,7 +167,11 @@ fn take_folder(given: Option<PathBuf>) -> Result<(PathBuf, fs::File)> {
 
 /// Everything but the orders: those hold keys that somebody may be using.
 fn start_over(dir: &Path, report: &Report) -> Result<()> {
-    let given_up = LocalOrder::list(&dir.join(ORDERS))?.iter().filter(|order| order.is_awaited()).count();
+    let mut given_up = 0;
+    for mut order in LocalOrder::list(&dir.join(ORDERS))?.into_iter().filter(LocalOrder::is_awaited) {
+        order.close()?;
+        given_up += 1;
+    }
     if given_up > 0 {
         let orders = dir.join(ORDERS);
         let line =
@@ -296,11 +301,15 @@ async fn buy(demo: &Demo, pattern: &Pattern, report: &Report) -> Result<LocalOrd
 /// Finishes other orders as their searches end: a former run was stopped while it waited for them.
 pub async fn collect(orders: PathBuf, rpc: Rpc, followed: Option<String>, report: &Report) {
     loop {
-        for order in LocalOrder::list(&orders).unwrap_or_default() {
+        for mut order in LocalOrder::list(&orders).unwrap_or_default() {
             if !order.is_awaited() || followed.as_ref() == Some(&order.record.pattern) {
                 continue;
             }
-            if let Ok(Some(Ending::Settled(settlement))) = vanity_order::ending(&rpc, &order.record).await
+            let ending = vanity_order::ending(&rpc, &order.record).await;
+            if matches!(ending, Ok(Some(Ending::Refunded { .. }))) {
+                let _ = order.close();
+            }
+            if let Ok(Some(Ending::Settled(settlement))) = ending
                 && let Ok(finished) = order.finish(&settlement)
             {
                 let facts = json!({ "pattern": order.record.pattern, "order": settlement.order,

@@ -132,6 +132,7 @@ fn plan(app: Digest, terms: &Terms) -> Plan {
         args: args.into_iter().chain(search).map(str::to_owned).collect(),
         tasks: vanity::unit::UNITS,
         task_work_min: 6 << 20,
+        task_work_max: 6 * (vanity::unit::UNIT_STRIDE / 16),
         slot_rate: 5_000_000,
         share_checker: Some(vanity_shares::CHECKER.to_owned()),
         unit_work: terms.unit_candidates,

@@ -49,6 +49,8 @@ pub struct Plan {
     pub tasks: u64,
     /// Work units, as the app counts them, in the smallest task that is worth its start.
     pub task_work_min: u64,
+    /// And in the largest: a fast worker is given up to sixteen times as much, and the app must tell tasks apart.
+    pub task_work_max: u64,
     /// Work units a second of a slot, until the pool has measured it.
     pub slot_rate: u64,
     /// Who checks the shares of its tasks. `{shares}` in the arguments stands for their ranges.

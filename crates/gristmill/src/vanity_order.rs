@@ -42,6 +42,9 @@ pub struct OrderRecord {
     /// The chain's first block: a development chain that was started anew is another one.
     #[serde(default)]
     pub genesis: Option<B256>,
+    /// Nobody waits for it any more.
+    #[serde(default)]
+    pub closed: bool,
     /// The order's id when it was last seen on chain. A reorganisation that moves the payment to another block changes
     /// it, so [`on_chain`] asks anew.
     pub order: Option<B256>,
@@ -132,6 +135,7 @@ pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern:
         price,
         transaction: None,
         genesis: genesis(rpc).await?,
+        closed: false,
         order: None,
     };
     let order = LocalOrder { dir, record };
@@ -240,7 +244,13 @@ impl LocalOrder {
 
     /// Paid for, and its key not finished yet.
     pub fn is_awaited(&self) -> bool {
-        self.record.transaction.is_some() && self.key_file().is_none()
+        self.record.transaction.is_some() && !self.record.closed && self.key_file().is_none()
+    }
+
+    /// Nothing will come of it any more: the money came back, or its chain is thrown away.
+    pub fn close(&mut self) -> Result<()> {
+        self.record.closed = true;
+        self.save()
     }
 
     /// The finished key, if [`LocalOrder::finish`] has written it.
@@ -271,7 +281,7 @@ impl LocalOrder {
     }
 
     /// Makes the key of a near miss that the pool shows while the search goes on. What the pool says is not believed: the
-    /// address is derived from the key. Returns nothing that costs anything: near misses are free.
+    /// address is derived from the key.
     pub fn take(&self, record: &str) -> Result<Finished> {
         let order = self.record.order.context("this order was never paid")?;
         let NearMiss { worker, index, image } =

@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::ShareTerms;
 use gristmill_proto::view::Closest;
 use gristmill_scheduler::shares::{Question, ShareChecker, ShareCheckers};
 use vanity::kernel::Backend;
 use vanity::oblivious::Opening;
-use vanity::shares::{
-    SHARE_LENGTH, Share, ShareChecker as PointChecker, Standing, audit, audit_slice, shares_at_least,
-};
+use vanity::shares::{SHARE_LENGTH, Share, ShareChecker as PointChecker, Standing, audit, audit_slice};
 use vanity::unit::{Found, Search, Slice};
 use vanity::{AddressKind, Difficulty, Image, Order, Params, Ranges};
 
@@ -42,11 +40,14 @@ pub fn terms(params: &[u8], order: &[u8; 32], task_work: u64) -> Result<(ShareTe
     let params = Params::decode(params)?;
     let wide = share_ranges(&params, order, task_work);
     let expected = expected(&wide, task_work);
+    if expected < EXPECTED / 2.0 {
+        bail!("what is wanted is so rare that no search can be shown to take place");
+    }
     let ranges = wide.as_slice().iter().flat_map(|range| [range.low.0, range.high.0]).collect::<Vec<_>>().concat();
     let terms = ShareTerms {
         checker: CHECKER.to_owned(),
         file: FILE.to_owned(),
-        expected: (expected.round() as u64).clamp(1, gristmill_proto::job::SHARES_MAX),
+        expected: (expected.round() as u64).min(gristmill_proto::job::SHARES_MAX),
         params: BTreeMap::from([
             ("params".to_owned(), hex::encode(params.encode())),
             ("order".to_owned(), hex::encode(order)),
@@ -153,11 +154,11 @@ impl ShareChecker for Vanity {
         if !question.whole {
             return Ok((found, closest));
         }
-        let least = shares_at_least(expected, 1.0 / TASKS_PER_REFUSAL);
-        if found < least {
-            return Err(format!(
-                "{found} shares where {expected:.0} are expected, and fewer than {least} never happen"
-            ));
+        if near.iter().any(|near| params.ranges().contains(near.hash)) {
+            return Err("a find was handed in as a near miss".to_owned());
+        }
+        if (Standing { expected, found }).innocence() < 1.0 / TASKS_PER_REFUSAL {
+            return Err(format!("{found} shares where {expected:.0} are expected: so few never happen"));
         }
         let search = Search {
             public_key: *params.public_key(),
@@ -283,6 +284,26 @@ mod tests {
         let audited = Question { seed, ..question(&terms, 7, &bytes) };
         assert!(Vanity.count(&audited).unwrap_err().contains("missing"));
         assert!(Vanity.count(&question(&terms, 7, &bytes)).is_ok(), "another part says nothing");
+    }
+
+    /// A tail of the distribution costs the same however much was expected.
+    #[test]
+    fn an_easy_search_in_vain_is_refused_at_once() {
+        let key = SecretKey::from_bytes(&[5; 32]).unwrap().public_key();
+        let params = Params::new(key, Pattern::parse("1").unwrap().ranges().clone()).unwrap();
+        let (terms, _) = terms(&params.encode(), &ORDER, 1 << 36).unwrap();
+        let started = std::time::Instant::now();
+        let of_all = Question { task_work: 1 << 36, work: 1 << 36, ..question(&terms, 7, &[]) };
+        assert!(Vanity.count(&of_all).unwrap_err().contains("never happen"));
+        assert!(started.elapsed() < std::time::Duration::from_secs(1));
+    }
+
+    #[test]
+    fn one_hash_among_all_has_no_shares() {
+        let key = SecretKey::from_bytes(&[5; 32]).unwrap().public_key();
+        let one = vanity::ranges::HashRange::new(vanity::Hash160([7; 20]), vanity::Hash160([7; 20]));
+        let params = Params::new(key, Ranges::union(one)).unwrap();
+        assert!(terms(&params.encode(), &ORDER, TASK_WORK).unwrap_err().to_string().contains("so rare"));
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub(super) enum Step {
 }
 
 impl Job {
-    pub(super) fn new(spec: Arc<JobSpec>, needs: Needs, _at: UnixMillis) -> Self {
+    pub(super) fn new(spec: Arc<JobSpec>, needs: Needs) -> Self {
         Self {
             spec,
             needs,
@@ -100,7 +100,7 @@ impl Job {
     }
 
     pub(super) fn restore(stored: StoredJob) -> Self {
-        let mut job = Self::new(stored.spec, stored.needs, stored.at);
+        let mut job = Self::new(stored.spec, stored.needs);
         job.work_done = stored.work_done;
         job.closest_score = stored.closest_score;
         for StoredResult { index, lease, worker, verdict, work } in stored.results {
@@ -190,7 +190,9 @@ impl Job {
         self.finished.insert(index);
         let all = self.finished.len() == self.spec.tasks;
         self.vain_work = self.vain_work.saturating_add(work);
-        let spent = self.spec.search.as_ref().filter(|search| self.vain_work >= search.work_max);
+        // A find that waits for its verdict may still be the answer.
+        let spent =
+            self.spec.search.as_ref().filter(|search| self.vain_work >= search.work_max && self.pending.is_empty());
         match self.spec.done_when {
             DoneWhen::AnyTask if answered => Step::JobDone,
             DoneWhen::AnyTask if let Some(search) = spent => {
@@ -242,6 +244,11 @@ impl Job {
             self.closest_score = Some(score);
         }
         closer
+    }
+
+    /// Work that was done while this pool did not look: it says nothing of the present rate.
+    pub(super) fn caught_up(&mut self, units: u64) {
+        self.work_done = self.work_done.saturating_add(units);
     }
 
     pub(super) fn worked(&mut self, units: u64, now: UnixMillis) {

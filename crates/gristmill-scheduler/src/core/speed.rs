@@ -9,8 +9,8 @@ pub struct Speed {
     pub ms: u64,
 }
 
-/// Shorter attempts tell more about starting than about working.
-pub(super) const MEASURED_MS_MIN: u64 = 500;
+/// Less tells more about starting than about working.
+const MEASURED_MS_MIN: u64 = 500;
 /// A worker's speed is that of its last minutes; the pool's that of its last slot-hours.
 pub(super) const WORKER_MEMORY_MS: u64 = 600_000;
 pub(super) const POOL_MEMORY_MS: u64 = 36_000_000;
@@ -32,7 +32,7 @@ impl Speed {
     /// Work units a second of one slot, once it was measured.
     #[expect(clippy::cast_precision_loss, reason = "a rate for people and estimates")]
     pub fn per_second(&self) -> Option<f64> {
-        (self.work > 0 && self.ms > 0).then(|| self.work as f64 * 1000.0 / self.ms as f64)
+        (self.work > 0 && self.ms >= MEASURED_MS_MIN).then(|| self.work as f64 * 1000.0 / self.ms as f64)
     }
 }
 
@@ -68,18 +68,18 @@ mod tests {
     fn everybody_works_for_the_same_time() {
         let pool = speed(30_000_000, 1_000);
         assert_eq!(portion(&search(1_000), pool, pool), 1_000);
-        assert_eq!(portion(&search(1_000), speed(3_000, 1), pool), 100);
+        assert_eq!(portion(&search(1_000), speed(3_000_000, 1_000), pool), 100);
         assert_eq!(portion(&search(1_000), speed(90_000_000, 1_000), pool), 3_000);
         assert_eq!(portion(&search(1_000), Speed::default(), pool), 500);
-        assert_eq!(portion(&search(1_000), speed(5, 5), Speed::default()), 1_000);
+        assert_eq!(portion(&search(1_000), speed(5_000, 5_000), Speed::default()), 1_000);
     }
 
     #[test]
     fn claims_beyond_belief_get_bounded_work() {
         let pool = speed(30_000, 1_000);
-        assert_eq!(portion(&search(1_000), speed(u64::MAX, 1), pool), 16_000);
+        assert_eq!(portion(&search(1_000), speed(u64::MAX, 500), pool), 16_000);
         assert_eq!(portion(&search(1_000), speed(1, u64::MAX), pool), 63);
-        assert_eq!(portion(&search(u64::MAX), speed(u64::MAX, 1), speed(1, u64::MAX)), u64::MAX);
+        assert_eq!(portion(&search(u64::MAX), speed(u64::MAX, 500), speed(1, u64::MAX)), u64::MAX);
         assert_eq!(portion(&search(1), speed(1, u64::MAX), pool), 1);
     }
 

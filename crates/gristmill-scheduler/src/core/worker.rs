@@ -15,8 +15,6 @@ const SPEEDS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) connection: Option<ConnectionId>,
-    /// Nothing may be said on a connection before its greeting.
-    pub(super) greeted: bool,
     pub(super) offer: WorkerOffer,
     /// In force, or cancelled and not yet gone: both take a slot.
     pub(super) leases: BTreeSet<LeaseId>,
@@ -27,14 +25,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(connection: ConnectionId, offer: WorkerOffer, lost_at: UnixMillis) -> Self {
-        Self {
-            connection: Some(connection),
-            greeted: false,
-            offer,
-            leases: BTreeSet::new(),
-            lost_at,
-            speeds: HashMap::new(),
-        }
+        Self { connection: Some(connection), offer, leases: BTreeSet::new(), lost_at, speeds: HashMap::new() }
     }
 
     pub(super) fn speed(&self, app: &Digest) -> Speed {
@@ -49,6 +40,6 @@ impl Worker {
     }
 
     pub(super) fn has_free_slot(&self) -> bool {
-        self.connection.is_some() && self.greeted && self.leases.len() < self.offer.slots as usize
+        self.connection.is_some() && self.leases.len() < self.offer.slots as usize
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use super::{Api, random_bytes};
-use crate::core::{ConnectError, ConnectionId, Finish};
+use crate::core::{ConnectError, ConnectionId, Finish, Shares};
 use crate::shares::{Question, SHARE_FILE_BYTES_MAX};
 
 /// A worker that connects must have proven its key by then.
@@ -82,10 +82,15 @@ async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello)
     };
     info!(worker = %id, name = hello.offer.name, slots = hello.offer.slots, "worker connected");
     let alive_ms = api.pool.look(|core, _| core.tuning().alive_ms);
-    api.pool.send(connection, ToWorker::Welcome { alive_ms, upload_token: upload.token.clone(), drop });
-    api.pool.act(|core, now, effects| core.greeted(id, connection, now, effects));
-
-    let reason = talk(&api, &mut socket, &mut outbox, id, connection).await;
+    // Not through the outbox, where something may wait already: nothing goes before the greeting.
+    let welcome = ToWorker::Welcome { alive_ms, upload_token: upload.token.clone(), drop };
+    let reason = match send(&mut socket, &welcome).await {
+        Ok(()) => {
+            api.pool.act(|core, now, effects| core.greeted(id, now, effects));
+            talk(&api, &mut socket, &mut outbox, id, connection).await
+        }
+        Err(reason) => reason,
+    };
     api.pool.remove_connection(connection);
     api.pool.act(|core, now, _| core.disconnect(id, connection, now));
     info!(worker = %id, reason, "worker disconnected");
@@ -210,9 +215,10 @@ fn count_shares(
     let (found, closest) = checker.count(&question)?;
     if whole {
         let before = api.pool.look(|core, _| core.standing(worker));
-        let (sum, expected) = (before.found + found, before.expected + search.shares_expected(work));
-        if checker.is_too_few(sum, expected) {
-            return Err(format!("over all its tasks this worker has shown {sum} shares of {expected} expected"));
+        let sum = before.plus(Shares { found, expected: search.shares_expected(work) });
+        if checker.is_too_few(sum.found, sum.expected) {
+            let Shares { found, expected } = sum;
+            return Err(format!("over all its tasks this worker has shown {found} shares of {expected} expected"));
         }
     }
     Ok((found, closest))

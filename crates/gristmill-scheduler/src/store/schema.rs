@@ -1,6 +1,7 @@
 //! The pool's tables.
 
-use rusqlite::Connection;
+use gristmill_proto::codec;
+use rusqlite::{Connection, params};
 
 use super::StoreError;
 
@@ -66,7 +67,7 @@ const STEPS: [&str; 2] = [
     ALTER TABLE job ADD COLUMN closest_text TEXT;
     ALTER TABLE job ADD COLUMN closest_record TEXT;
     ALTER TABLE worker ADD COLUMN shares INTEGER NOT NULL DEFAULT 0;
-    -- Of whole tasks: what they held and what they should have held.
+    -- Its standing: what whole tasks held of late, and what they should have held.
     ALTER TABLE worker ADD COLUMN shares_found INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE worker ADD COLUMN shares_expected INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE speed (
@@ -87,7 +88,66 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
         return Err(StoreError::Newer { found, known });
     }
     for (step, number) in STEPS.iter().zip(1..).skip(found as usize) {
-        connection.execute_batch(&format!("BEGIN; {step} PRAGMA user_version = {number}; COMMIT;"))?;
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(step)?;
+        if number == 2 {
+            forget_task_work(&transaction)?;
+        }
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
     }
     Ok(())
+}
+
+/// A field that jobs had in format 1. What is read back refuses fields that it does not know.
+fn forget_task_work(connection: &Connection) -> Result<(), StoreError> {
+    let mut find = connection.prepare("SELECT id, spec FROM job")?;
+    let jobs: Vec<(u64, Vec<u8>)> =
+        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    for (id, spec) in jobs {
+        let spec = codec::without_field(&spec, "task_work", super::RECORD_BYTES_MAX)?;
+        connection.execute("UPDATE job SET spec = ?2 WHERE id = ?1", params![id, spec])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_proto::digest::Digest;
+    use gristmill_proto::job::JobSpec;
+    use serde::Serialize;
+
+    use super::*;
+
+    /// As format 1 wrote it.
+    #[derive(Serialize)]
+    struct FormerJob {
+        app: Digest,
+        args: Vec<String>,
+        tasks: u64,
+        task_work: u64,
+        done_when: &'static str,
+    }
+
+    #[test]
+    fn jobs_of_format_1_can_be_read_and_are_over() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let (app, args) = (Digest::of(b"app"), vec!["unit".to_owned()]);
+        let former = FormerJob { app, args, tasks: 7, task_work: 25_165_824, done_when: "any_task" };
+        let add = "INSERT INTO job (external_id, spec, needs, state, created_at) VALUES ('0x1', ?1, x'00', 'live', 5)";
+        connection.execute(add, [codec::encode(&former)]).unwrap();
+        assert!(codec::decode::<JobSpec>(&codec::encode(&former), 1 << 20).is_err());
+
+        migrate(&connection).unwrap();
+        let read = "SELECT spec, state, reason FROM job";
+        let (spec, state, reason): (Vec<u8>, String, String) =
+            connection.query_row(read, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        let spec = codec::decode::<JobSpec>(&spec, 1 << 20).unwrap();
+        assert_eq!((spec.app, spec.tasks), (app, 7));
+        assert_eq!(state, "cancelled");
+        assert!(reason.contains("updated"), "{reason}");
+        migrate(&connection).unwrap();
+    }
 }

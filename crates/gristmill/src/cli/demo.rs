@@ -84,7 +84,7 @@ async fn run(args: DemoArgs, report: &Report, shutdown: CancellationToken) -> Re
     if args.grid.workers == 0 {
         bail!("without workers the search would never begin\n\nhint: `gristmill dev --workers 0` starts such a grid");
     }
-    let mut demo = demo::start(args.grid.config(), report, shutdown.child_token()).await?;
+    let mut demo = start(args.grid.config(), report, &shutdown).await?;
     let orders = demo.orders.clone();
     let others = demo::collect(orders.clone(), demo.requester.rpc.clone(), Some(pattern.text().to_owned()), report);
     let ordered = tokio::select! {
@@ -101,9 +101,17 @@ async fn run(args: DemoArgs, report: &Report, shutdown: CancellationToken) -> Re
     serve(demo, report, shutdown).await
 }
 
+async fn start(config: Config, report: &Report, shutdown: &CancellationToken) -> Result<Demo> {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Err(Interrupted("stopped while it started".to_owned()).into()),
+        started = demo::start(config, report, shutdown.child_token()) => started,
+    }
+}
+
 pub(super) async fn dev(args: DevArgs, shutdown: CancellationToken) -> Result<()> {
     let report = Report::new(args.grid.json);
-    let done = match demo::start(args.grid.config(), &report, shutdown.child_token()).await {
+    let done = match start(args.grid.config(), &report, &shutdown).await {
         Ok(demo) => serve(demo, &report, shutdown).await,
         Err(error) => Err(error),
     };

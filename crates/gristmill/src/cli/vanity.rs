@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::key::KeyArgs;
 use crate::deploy;
 use crate::deployment::Deployment;
-use crate::pool_client::PoolClient;
+use crate::pool_client::{PoolClient, PoolRefusal};
 use crate::report::{Report, count};
 use crate::rlc::rlc;
 use crate::roles;
@@ -76,8 +76,13 @@ enum VanityCommand {
 
 pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result<()> {
     let report = Report::new(args.json);
+    let done = execute(args, &report, shutdown).await;
+    report.concluded(done)
+}
+
+async fn execute(args: VanityArgs, report: &Report, shutdown: CancellationToken) -> Result<()> {
     let shell = Shell { orders: roles::folder(args.orders, "orders")?, rpc: Rpc::connect(&args.rpc)?, report };
-    let done = match args.command {
+    match args.command {
         VanityCommand::Order { pattern, deployment, key, dry_run } => {
             shell.order(&pattern, &deployment, &key, dry_run).await
         }
@@ -86,18 +91,17 @@ pub(super) async fn run(args: VanityArgs, shutdown: CancellationToken) -> Result
         VanityCommand::Status { order: Some(name), watch: None } => shell.status(&name).await,
         VanityCommand::Finish { order, closest: Some(pool) } => shell.take_closest(&order, &pool).await,
         VanityCommand::Finish { order, closest: None } => shell.finish(&order).await,
-    };
-    shell.report.concluded(done)
+    }
 }
 
 /// What every command here works with.
-struct Shell {
+struct Shell<'a> {
     orders: PathBuf,
     rpc: Rpc,
-    report: Report,
+    report: &'a Report,
 }
 
-impl Shell {
+impl Shell<'_> {
     async fn order(&self, pattern: &str, deployment: &Path, key: &KeyArgs, dry_run: bool) -> Result<()> {
         let pattern = vanity_order::parse_pattern(pattern)?;
         let deployment = Deployment::read(deployment)?;
@@ -109,11 +113,11 @@ impl Shell {
                 deployment.chain_id
             );
         }
-        let key = if dry_run { None } else { Some(key.load(chain_id)?) };
+        let wallet = if dry_run { None } else { Some(self.wallet(key.load(chain_id)?, &deployment).await?) };
         let mut order = vanity_order::prepare(&self.orders, &self.rpc, &deployment, &pattern).await?;
         self.tell_quote(&order);
-        let Some(key) = key else { return order.discard() };
-        let gas = self.pay(&mut order, key, &deployment).await?;
+        let Some(wallet) = wallet else { return order.discard() };
+        let gas = vanity_order::place(&mut order, &wallet, &deployment).await?;
         let facts = json!({ "order": order.record.order, "transaction": order.record.transaction, "gas": gas,
             "folder": order.dir });
         let id = order.record.order.unwrap_or_default();
@@ -134,13 +138,12 @@ impl Shell {
         self.report.event("quoted", &facts, &line);
     }
 
-    /// The gas of the payment.
-    async fn pay(&self, order: &mut LocalOrder, key: PrivateKeySigner, deployment: &Deployment) -> Result<u64> {
+    async fn wallet(&self, key: PrivateKeySigner, deployment: &Deployment) -> Result<Wallet> {
         let wallet = Wallet::new(self.rpc.clone(), key).await?;
         if deployment.chain_id == dev::CHAIN_ID {
             deploy::take_play_rlc(&wallet, deployment.token).await?;
         }
-        vanity_order::place(order, &wallet, deployment).await
+        Ok(wallet)
     }
 
     async fn all(&self) -> Result<()> {
@@ -165,7 +168,7 @@ impl Shell {
         };
         order.refresh(&self.rpc).await?;
         let pool = PoolClient::new(pool, "");
-        if let Some(watched) = shutdown.run_until_cancelled(follow(&pool, &order, &self.report)).await {
+        if let Some(watched) = shutdown.run_until_cancelled(follow(&pool, &order, self.report)).await {
             watched?;
         }
         self.tell_status(&mut order).await
@@ -265,14 +268,27 @@ impl Shell {
 /// While the pool is away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Until the job is over; a pool that restarts meanwhile is waited for.
+/// Until the job is over; a pool that restarts meanwhile, or has not seen the order yet, is waited for.
 async fn follow(pool: &PoolClient, order: &LocalOrder, report: &Report) -> Result<()> {
-    let job = job_of(pool, order).await?.id;
+    let id = order.record.order.context("this order was never paid")?;
+    let mut waiting = false;
     loop {
-        match follow_once(pool, job, order, report).await {
-            Ok(JobState::Queued | JobState::Running) | Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
-            Ok(JobState::Done | JobState::Failed | JobState::Cancelled) => return Ok(()),
+        let why = match pool.job_by_external_id(&format!("{id:#x}")).await {
+            Ok(Some(job)) => match follow_once(pool, job.id, order, report).await {
+                Ok(JobState::Done | JobState::Failed | JobState::Cancelled) => return Ok(()),
+                Ok(JobState::Queued | JobState::Running) | Err(_) => "the pool has fallen silent",
+            },
+            Ok(None) => "the pool has not seen the order yet",
+            Err(error) if error.is::<PoolRefusal>() => return Err(error),
+            // At the first try the address may be wrong; later the pool is away for a while.
+            Err(error) if !waiting => return Err(error),
+            Err(_) => "the pool cannot be reached",
+        };
+        if !waiting {
+            report.event("waiting", &json!({ "pool": pool.url() }), &format!("waiting: {why}"));
         }
+        waiting = true;
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 

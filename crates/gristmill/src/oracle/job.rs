@@ -49,7 +49,7 @@ fn task_work(paid: u64, plan: &Plan, app: &AppView) -> u64 {
     let slot_rate = app.slot_rate_per_s.unwrap_or(plan.slot_rate as f64);
     let long_enough = (slot_rate * TASK_SECONDS) as u64;
     let small_enough = paid / (TASKS_PER_SLOT * app.slots.max(1));
-    long_enough.min(small_enough).max(plan.task_work_min)
+    long_enough.min(small_enough).clamp(plan.task_work_min, plan.task_work_max)
 }
 
 #[cfg(test)]
@@ -65,6 +65,7 @@ mod tests {
             args: vec!["{params}/{order}/{task}/{work}".to_owned()],
             tasks: 1_000,
             task_work_min: 1_000,
+            task_work_max: 100_000_000,
             slot_rate: 5_000,
             share_checker: None,
             unit_work: 10_000,
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(task_work(80_000, &plan(), &app(Some(1e6), 2)), 10_000);
         assert_eq!(task_work(80_000, &plan(), &app(Some(1e6), 1_000)), 1_000);
         assert_eq!(task_work(80_000, &plan(), &app(Some(1e6), 0)), 20_000);
+        assert_eq!(task_work(huge, &plan(), &app(Some(1e12), 2)), 100_000_000);
     }
 
     #[test]
