@@ -4,6 +4,8 @@
 //! and the table ends in ratios.
 
 mod clock;
+#[cfg(target_arch = "x86_64")]
+mod limit;
 mod own;
 mod rival;
 
@@ -65,6 +67,8 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<()> {
     }
     print_ratios(&all, arguments.json);
     print_scaling(&all, arguments.json);
+    #[cfg(target_arch = "x86_64")]
+    print_limit(&all, arguments.json);
     own::print_small_things(arguments.json)
 }
 
@@ -151,6 +155,29 @@ fn print_ratios(all: &[Series], as_json: bool) {
                 print::result(&format!("{own} / {rival}, {threads} threads: {ratio:.2}"));
             }
         }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn print_limit(all: &[Series], as_json: bool) {
+    let is_vectors =
+        |series: &&Series| matches!(series.contestant, Contestant::Own(Backend::Avx512)) && series.threads == 1;
+    let Some(series) = all.iter().find(is_vectors) else { return };
+    let Some(limit::Limit { hash, curve }) = limit::limit() else {
+        return print::note(
+            "the limit of this processor needs `objdump` (binutils) and a program that is not stripped",
+        );
+    };
+    let share = (hash + curve) / median(&series.cycles);
+    match as_json {
+        true => print::result_json(&json!({
+            "backend": series.name(), "limit_hash_cycles": hash, "limit_curve_cycles": curve, "share_of_limit": share,
+        })),
+        false => print::result(&format!(
+            "avx512: {:.1} % of the counted limit of {:.1} cycles per address (hash {hash:.1}, curve {curve:.1})",
+            100.0 * share,
+            hash + curve
+        )),
     }
 }
 
