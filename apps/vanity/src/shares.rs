@@ -192,11 +192,6 @@ impl Standing {
     }
 }
 
-/// The fewest shares to accept from a unit, if an honest worker may be refused with this probability.
-pub fn shares_at_least(expected: f64, refusal: f64) -> u64 {
-    (0..).find(|&count| poisson_at_most(count, expected) > refusal).unwrap_or_default()
-}
-
 /// Above this mean Poisson's distribution is taken as normal.
 const POISSON_SUM_MAX: f64 = 600.0;
 

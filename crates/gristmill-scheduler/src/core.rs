@@ -111,7 +111,8 @@ pub enum Change {
         vain: bool,
         /// Work units done, as far as they are believed.
         work: u64,
-        shares: Shares,
+        /// Near misses that were checked.
+        shares: u64,
         at: UnixMillis,
     },
     CameCloser {
@@ -705,7 +706,7 @@ impl Core {
             verdict,
             vain,
             work,
-            shares,
+            shares: shares.found,
             at: now,
         });
         out.touched.insert(task.job);

@@ -184,10 +184,10 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
                 verdict_word(*verdict),
                 !vain,
                 work,
-                shares.found,
+                shares,
                 at.0
             ])?;
-            shared(sql, *worker, shares.found)?;
+            shared(sql, *worker, *shares)?;
             worked(sql, task.job, *work)?;
             if *verdict == Verdict::Certified {
                 count(sql, *worker, "certified")?;

@@ -45,7 +45,7 @@ fn result(number: u64, answer: Option<&[u8]>) -> Change {
         vain: answer.is_none(),
         outcome: Box::new(outcome),
         work: 10,
-        shares: Shares { found: 64, expected: 64 },
+        shares: 64,
         at: UnixMillis(number),
     }
 }

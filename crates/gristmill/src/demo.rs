@@ -14,7 +14,7 @@ use gristmill_chain::rpc::Rpc;
 use gristmill_chain::{dev, keystore};
 use gristmill_proto::view::JobState;
 use gristmill_scheduler::core::Tuning;
-use gristmill_scheduler::server::{Config as SchedulerConfig, Scheduler};
+use gristmill_scheduler::server::Config as SchedulerConfig;
 use gristmill_worker::{Config as WorkerConfig, Worker};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
         about,
     };
     let scheduler = roles::bind_scheduler(scheduler_config, config.page).await?;
-    publish_app(&scheduler, &deployment)?;
+    crate::embedded::publish_vanity(scheduler.blobs())?;
     let page_url = scheduler.url();
     let pool = PoolClient::new(&page_url, scheduler.token());
     let scheduler = scheduler.with_routes(site::page()).with_routes(site::rpc(&rpc_url));
@@ -213,18 +213,6 @@ async fn deployed(dir: &Path, pool: &Wallet, provider: Address, report: &Report)
     .await?;
     deployment.write(&file)?;
     Ok(deployment)
-}
-
-/// The pool must have the app that its offer names.
-fn publish_app(scheduler: &Scheduler, deployment: &Deployment) -> Result<()> {
-    let app = crate::embedded::publish_vanity(scheduler.blobs())?;
-    if app != deployment.offer.plan.app {
-        bail!(
-            "the deployment offers app {}, this program carries {app}\n\nhint: start with --fresh",
-            deployment.offer.plan.app
-        );
-    }
-    Ok(())
 }
 
 /// One paid order, told step by step. One that was paid for before, and whose search was interrupted, goes on.

@@ -1,7 +1,7 @@
 //! Shares of vanity searches: near misses that lie in ranges around the wanted ones.
 //!
-//! Everything about them follows from the order's parameters and id and from the length of a task, so oracle, worker
-//! and pool agree without telling each other.
+//! Everything about them follows from the order's parameters and id and from the work of an ordinary task, so oracle,
+//! worker and pool agree without telling each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
