@@ -12,7 +12,7 @@ use gristmill_proto::id::WorkerId;
 use gristmill_proto::message::Lease;
 use gristmill_proto::outcome::{Outcome, OutputFile};
 use reqwest::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -28,6 +28,8 @@ pub(crate) struct Attempts {
     pub(crate) apps: AppCache,
     pub(crate) client: Client,
     pub(crate) pool_url: String,
+    /// Of the attempts that run. One that is being cancelled still has its own, and the next waits for it.
+    pub(crate) slots: Semaphore,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,20 +52,21 @@ impl Attempts {
         events: &mpsc::UnboundedSender<Event>,
         cancel: CancellationToken,
     ) -> Outcome {
-        let attempt = self.attempt(lease, upload_token, events, cancel.clone());
+        let attempt = async {
+            let _slot = unless(&cancel, self.slots.acquire()).await?.expect("never closed");
+            self.attempt(lease, upload_token, events, &cancel).await
+        };
         let ended = tokio::select! {
             ended = attempt => ended,
-            // Fetching and handing in stop at once; the sandbox itself is told, and waited for, inside.
             () = async { cancel.cancelled().await; tokio::time::sleep(CANCEL_PATIENCE).await } => {
-                return Outcome::not_run("cancelled");
+                Err(AttemptError::Run(RunError::Cancelled))
             }
         };
         ended.unwrap_or_else(|error| {
             let reason = sources(&error);
-            if cancel.is_cancelled() {
-                return Outcome::not_run("cancelled");
+            if !cancel.is_cancelled() {
+                warn!(lease = %lease.lease, reason, "attempt could not be run");
             }
-            warn!(lease = %lease.lease, reason, "attempt could not be run");
             Outcome::not_run(reason)
         })
     }
@@ -73,10 +76,10 @@ impl Attempts {
         lease: &Lease,
         upload_token: &UploadToken,
         events: &mpsc::UnboundedSender<Event>,
-        cancel: CancellationToken,
+        cancel: &CancellationToken,
     ) -> Result<Outcome, AttemptError> {
-        let app = self.apps.prepare(lease.job.app).await?;
-        let inputs = self.apps.inputs(&lease.job).await?;
+        let app = unless(cancel, self.apps.prepare(lease.job.app)).await??;
+        let inputs = unless(cancel, self.apps.inputs(&lease.job)).await??;
         let attempt = Attempt {
             job: &lease.job,
             task: lease.task,
@@ -88,8 +91,8 @@ impl Attempts {
             inputs: &inputs,
         };
         let progress = |done| drop(events.send(Event::Progress(lease.lease, done)));
-        let finished = process::run(&self.sandbox, &attempt, progress, cancel).await?;
-        let files = self.hand_in(&finished, upload_token).await?;
+        let finished = process::run(&self.sandbox, &attempt, progress, cancel.clone()).await?;
+        let files = unless(cancel, self.hand_in(&finished, upload_token)).await??;
         let Finished { exit, answer, stdout, stderr, usage, .. } = finished;
         Ok(Outcome { exit, answer, files, stdout, stderr, usage })
     }
@@ -130,8 +133,12 @@ fn may_be_sent(error: &TransferError) -> bool {
     stranger || error.is_passing()
 }
 
-/// A cancelled attempt has this long to be gone; the sandbox kills within milliseconds.
+/// What the sandbox has to kill a cancelled attempt, which takes milliseconds.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+async fn unless<T>(cancel: &CancellationToken, work: impl Future<Output = T>) -> Result<T, RunError> {
+    cancel.run_until_cancelled(work).await.ok_or(RunError::Cancelled)
+}
 
 fn measure(file: &mut File) -> io::Result<(Digest, u64)> {
     let mut hasher = blake3::Hasher::new();

@@ -11,6 +11,7 @@ use gristmill_proto::id::WorkerId;
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::WorkerOffer;
 use reqwest::Client;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -68,7 +69,8 @@ impl Worker {
         let client = Client::new();
         let blobs = BlobStore::open(&config.data_dir)?;
         let apps = AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone());
-        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, client, pool_url });
+        let slots = Semaphore::new(config.slots as usize);
+        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, client, pool_url, slots });
         let offer = WorkerOffer {
             name: config.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),

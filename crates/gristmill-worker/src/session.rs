@@ -205,8 +205,8 @@ impl Session {
 
     fn start(&mut self, lease: Lease) -> Option<ToPool> {
         let id = lease.lease;
-        // Attempts that are being cancelled still take their slot, as the pool knows.
-        if self.held.values().filter(|held| held.finished.is_none()).count() >= self.offer.slots as usize {
+        let wanted = self.held.values().filter(|held| held.finished.is_none() && !held.cancelled);
+        if wanted.count() >= self.offer.slots as usize {
             return Some(ToPool::Declined { lease: id, reason: "all slots are taken".into() });
         }
         let limits = &lease.job.limits;
@@ -238,9 +238,11 @@ impl Session {
             self.held.remove(&lease);
             return Some(gone);
         }
-        info!(%lease, reason, "attempt cancelled");
-        held.cancelled = true;
-        held.cancel.cancel();
+        if !held.cancelled {
+            info!(%lease, reason, "attempt cancelled");
+            held.cancelled = true;
+            held.cancel.cancel();
+        }
         None
     }
 
