@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::app::is_plain_path;
+use crate::array::{NAMES_MAX, Values, combinations};
 use crate::digest::Digest;
+use crate::id::UnixMillis;
+use crate::message::SLOTS_MAX;
+use crate::requirement::{Requirement, is_label};
 
 pub const EXTERNAL_ID_BYTES_MAX: usize = 128;
 pub const ARGS_MAX: usize = 256;
@@ -13,6 +17,8 @@ pub const ARGS_MAX: usize = 256;
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 pub const INPUTS_MAX: usize = 256;
 pub const RETRIES_MAX: u32 = 100;
+pub const USER_BYTES_MAX: usize = 128;
+pub const REQUIREMENTS_MAX: usize = 32;
 /// Of an ordinary task: a fast worker is given several times as much.
 const TASK_WORK_MAX: u64 = WORK_MAX >> 8;
 /// Shares expected of a task: checking them must cost the pool far less than finding them cost the worker.
@@ -31,7 +37,8 @@ pub struct JobSpec {
     pub external_id: Option<String>,
     /// Digest of the app's manifest.
     pub app: Digest,
-    /// `{task}` and `{worker}` stand for the task's index and the worker's id, `{work}` for the work units to search.
+    /// `{task}` and `{worker}` stand for the task's index and the worker's id, `{work}` for the work units to search,
+    /// and each name of the array for the task's value.
     #[serde(default)]
     pub args: Vec<String>,
     #[serde(default)]
@@ -41,6 +48,9 @@ pub struct JobSpec {
     /// The job is a bag of this many tasks.
     #[serde(default = "one")]
     pub tasks: u64,
+    /// Values by name: the job has a task for every combination, and `tasks` says how many those are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub array: BTreeMap<String, Values>,
     #[serde(default)]
     pub done_when: DoneWhen,
     /// How much there is to search in a job that any task may end.
@@ -50,6 +60,24 @@ pub struct JobSpec {
     pub trust: Trust,
     #[serde(default)]
     pub limits: Limits,
+    /// What one attempt takes of its worker, beside the memory that `limits` name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
+    /// Conditions on the worker's labels. `os`, `arch`, `name`, `version`, `slots` and `gpus` are there by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<Requirement>,
+    /// On whose account it runs: users share the pool, however many jobs each has.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Among the user's own jobs. A job with a priority of one less waits ten minutes longer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i8,
+    /// By when it should be done: earlier ones first among equals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<UnixMillis>,
+    /// Tasks that may fail for good before the job is given up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub failed_max: u64,
     /// Attempts that may fail, per task, before the task does.
     #[serde(default = "default_retries")]
     pub retries: u32,
@@ -64,6 +92,24 @@ fn one() -> u64 {
 
 fn default_retries() -> u32 {
     3
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resources {
+    /// Slots of the worker; the app may run so many threads.
+    pub cores: u32,
+    pub gpus: u32,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cores: 1, gpus: 0 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +237,20 @@ pub enum JobError {
     Shares(u64),
     #[error("{0} retries are more than {RETRIES_MAX}")]
     TooManyRetries(u32),
+    #[error("the array has {combinations} combinations, and the job says {tasks} tasks")]
+    Array { combinations: u64, tasks: u64 },
+    #[error("the array's `{0}` has no value")]
+    NoValue(String),
+    #[error("`{0}` cannot be a name of the array: use letters, digits and `-_./`, and none of task, work, worker")]
+    ArrayName(String),
+    #[error("an array of {0} names is larger than {NAMES_MAX}")]
+    TooManyNames(usize),
+    #[error("`user` is longer than {USER_BYTES_MAX} bytes")]
+    User,
+    #[error("{0} cores: between 1 and {SLOTS_MAX} are allowed")]
+    Cores(u32),
+    #[error("{0} conditions are more than {REQUIREMENTS_MAX}")]
+    TooManyRequirements(usize),
     #[error("limit `{0}` is zero: no attempt could run")]
     ZeroLimit(&'static str),
 }
@@ -205,10 +265,17 @@ impl JobSpec {
             env: BTreeMap::new(),
             inputs: Vec::new(),
             tasks: 1,
+            array: BTreeMap::new(),
             done_when: DoneWhen::default(),
             search: None,
             trust: Trust::default(),
             limits: Limits::default(),
+            resources: Resources::default(),
+            require: Vec::new(),
+            user: String::new(),
+            priority: 0,
+            deadline_ms: None,
+            failed_max: 0,
             retries: default_retries(),
             labels: BTreeMap::new(),
         }
@@ -234,7 +301,8 @@ impl JobSpec {
         let params = shares.iter().flat_map(|shares| &shares.params);
         let pairs = || self.env.iter().chain(&self.labels).chain(params.clone());
         let text = self.args.iter().map(String::len).sum::<usize>()
-            + pairs().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            + pairs().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            + self.array.iter().map(|(name, values)| name.len() + values.text_bytes()).sum::<usize>();
         if text > TEXT_BYTES_MAX {
             return Err(JobError::TooMuchText(text));
         }
@@ -269,10 +337,49 @@ impl JobSpec {
                 return Err(JobError::Shares(shares.expected));
             }
         }
+        self.check_array()?;
+        if self.user.len() > USER_BYTES_MAX {
+            return Err(JobError::User);
+        }
+        if !(1..=SLOTS_MAX).contains(&self.resources.cores) {
+            return Err(JobError::Cores(self.resources.cores));
+        }
+        if self.require.len() > REQUIREMENTS_MAX {
+            return Err(JobError::TooManyRequirements(self.require.len()));
+        }
         if self.retries > RETRIES_MAX {
             return Err(JobError::TooManyRetries(self.retries));
         }
         self.limits.check()
+    }
+}
+
+impl JobSpec {
+    fn check_array(&self) -> Result<(), JobError> {
+        if self.array.is_empty() {
+            return Ok(());
+        }
+        if self.array.len() > NAMES_MAX {
+            return Err(JobError::TooManyNames(self.array.len()));
+        }
+        for (name, values) in &self.array {
+            if !is_label(name) || ["task", "work", "worker"].contains(&name.as_str()) {
+                return Err(JobError::ArrayName(name.chars().take(80).collect()));
+            }
+            if values.count() == 0 {
+                return Err(JobError::NoValue(name.clone()));
+            }
+            if let Values::List(list) = values
+                && list.iter().any(|value| value.contains('\0'))
+            {
+                return Err(JobError::BadText);
+            }
+        }
+        let combinations = combinations(&self.array).unwrap_or(u64::MAX);
+        if combinations != self.tasks {
+            return Err(JobError::Array { combinations, tasks: self.tasks });
+        }
+        Ok(())
     }
 }
 
@@ -312,6 +419,19 @@ mod tests {
         assert_eq!(JobSpec { limits, ..job() }.check(), Err(JobError::ZeroLimit("memory_bytes")));
         let input = Input { path: "../etc/passwd".into(), digest: Digest::of(b"") };
         assert_eq!(JobSpec { inputs: vec![input], ..job() }.check(), Err(JobError::BadPath("../etc/passwd".into())));
+    }
+
+    #[test]
+    fn an_array_that_makes_no_sense_is_refused() {
+        let range = |from, to, step| Values::Range(crate::array::Range { from, to, step });
+        let with = |name: &str, values, tasks| JobSpec { array: [(name.to_owned(), values)].into(), tasks, ..job() };
+        assert_eq!(with("seed", range(1, 9, 1), 9).check(), Ok(()));
+        assert_eq!(with("seed", range(1, 9, 1), 8).check(), Err(JobError::Array { combinations: 9, tasks: 8 }));
+        assert_eq!(with("seed", range(1, 9, -1), 1).check(), Err(JobError::NoValue("seed".into())));
+        assert_eq!(with("task", range(1, 9, 1), 9).check(), Err(JobError::ArrayName("task".into())));
+        assert_eq!(with("a b", range(1, 9, 1), 9).check(), Err(JobError::ArrayName("a b".into())));
+        let long = Values::List(vec!["x".repeat(TEXT_BYTES_MAX + 1)]);
+        assert!(matches!(with("seed", long, 1).check(), Err(JobError::TooMuchText(_))));
     }
 
     #[test]

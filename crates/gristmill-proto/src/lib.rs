@@ -5,6 +5,7 @@
 //! (what a submission asks for) and [`message`] (how a pool and a worker talk).
 
 pub mod app;
+pub mod array;
 pub mod codec;
 pub mod digest;
 pub mod id;
@@ -13,7 +14,8 @@ pub mod key;
 pub mod message;
 pub mod outcome;
 pub mod receipt;
+pub mod requirement;
 pub mod view;
 
 /// Version of the worker protocol. A pool speaks to workers of the same version only; see [`message`].
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

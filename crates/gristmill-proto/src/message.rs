@@ -4,26 +4,41 @@
 //! pool   → Challenge
 //! worker → Hello          proves its key, says what it has and which leases it still runs
 //! pool   → Welcome        or Refused, and the connection ends
-//! pool   → Lease …        pushed as there is work and the worker has free slots
+//! pool   → Leases …       pushed as there is work and the worker has room; a few more than it has room for, where
+//!                         tasks are short
 //! worker → Progress …     at most a few a second
-//! worker → Finished       kept by the worker until …
-//! pool   → Recorded       … the pool says that it is durable
+//! worker → Finished       as many results as have gathered, signed once; kept by the worker until …
+//! pool   → Recorded       … the pool says that they are durable
 //! worker → Alive          every `alive_ms`; renews every lease it lists
 //! pool   → Cancel         stop this attempt
+//! pool   → Retract        give back those of these leases that have not begun
+//! worker → Returned       these had not begun
 //! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::Runtime;
-use crate::id::{LeaseId, TaskId};
+use crate::digest::Digest;
+use crate::id::{JobId, LeaseId, TaskId};
 use crate::job::JobSpec;
 use crate::key::Signature;
-use crate::outcome::Outcome;
 
 /// Longest message either side accepts. An outcome at all its limits fits.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Results or leases in one message.
+pub const BATCH_MAX: usize = 1_024;
+/// Jobs in one message of leases: so many at their limits fit.
+pub const BATCH_JOBS_MAX: usize = 4;
+/// A worker signs and sends when the outcomes it has gathered are so long: one more, at its limits, still fits.
+pub const BATCH_BYTES_FULL: usize = 64 << 10;
 /// Attempts one worker may run at once.
 pub const SLOTS_MAX: u32 = 4096;
+/// Labels of a worker, and bytes of them together.
+pub const LABELS_MAX: usize = 256;
+pub const LABEL_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,16 +53,29 @@ pub enum ToPool {
         done: u64,
     },
     Finished {
-        lease: LeaseId,
-        outcome: Box<Outcome>,
-        /// Over the [`crate::receipt::Statement`] that both sides can build.
+        results: Vec<Finished>,
+        /// Over the root of the tree of their [`crate::receipt::Statement`]s, which both sides can build.
         signature: Signature,
     },
-    /// The worker will not run this lease, or has stopped it as told.
+    /// The worker will not run this lease.
     Declined {
         lease: LeaseId,
         reason: String,
     },
+    /// The worker has not begun these, and will not.
+    Returned {
+        leases: Vec<LeaseId>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    pub lease: LeaseId,
+    /// An encoded [`crate::outcome::Outcome`], byte for byte what the receipt is for and what the pool keeps.
+    #[serde(with = "serde_bytes")]
+    pub outcome: Vec<u8>,
+    /// What the receipt's [statement](crate::receipt::Statement::leaf) is in the tree that was signed.
+    pub leaf: Digest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +113,12 @@ pub struct WorkerOffer {
     pub os: String,
     pub arch: String,
     pub runtimes: Vec<Runtime>,
-    /// Attempts it runs at once.
+    /// Attempts of one core that it runs at once.
     pub slots: u32,
     pub memory_bytes: u64,
+    pub gpus: u32,
+    /// What jobs may ask for by [`crate::requirement::Requirement`].
+    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,26 +141,33 @@ pub enum ToWorker {
     Refused {
         reason: String,
     },
-    Lease(Box<Lease>),
+    Leases {
+        /// Every job that the leases are of.
+        jobs: Vec<(JobId, Arc<JobSpec>)>,
+        leases: Vec<Lease>,
+    },
     Cancel {
         lease: LeaseId,
         reason: String,
     },
-    /// The result of this lease is durable, or is not wanted; the worker may forget it.
+    Retract {
+        leases: Vec<LeaseId>,
+    },
+    /// These results are durable, or are not wanted; the worker may forget them.
     Recorded {
-        lease: LeaseId,
-        refused: Option<String>,
+        leases: Vec<LeaseId>,
+        /// Those of them that are not wanted, and why.
+        refused: Vec<(LeaseId, String)>,
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     pub lease: LeaseId,
     pub task: TaskId,
     /// In a search, how many of its work units this worker is to search; else zero.
     pub work: u64,
     pub seal: Seal,
-    pub job: std::sync::Arc<JobSpec>,
 }
 
 /// What a worker signs to connect: the nonce is fresh for each connection.

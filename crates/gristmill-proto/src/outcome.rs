@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::id::LeaseId;
     use crate::key::Signature;
-    use crate::message::{MESSAGE_BYTES_MAX, ToPool};
+    use crate::message::{BATCH_BYTES_FULL, Finished, MESSAGE_BYTES_MAX, ToPool};
 
     #[test]
     fn a_failure_is_told_in_the_programs_words() {
@@ -208,8 +208,10 @@ mod tests {
             usage: Usage { wall_ms: u64::MAX, cpu_ms: u64::MAX, memory_peak_bytes: u64::MAX, work_done: u64::MAX },
         };
         outcome.check().unwrap();
-        let message =
-            ToPool::Finished { lease: LeaseId(u64::MAX), outcome: Box::new(outcome), signature: Signature([255; 65]) };
+        let (lease, leaf) = (LeaseId(u64::MAX), Digest([255; 32]));
+        let finished = Finished { lease, outcome: crate::codec::encode(&outcome), leaf };
+        let before = Finished { lease, outcome: vec![255; BATCH_BYTES_FULL], leaf };
+        let message = ToPool::Finished { results: vec![before, finished], signature: Signature([255; 65]) };
         assert!(crate::codec::encode(&message).len() <= MESSAGE_BYTES_MAX);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{JobId, UnixMillis, WorkerId};
-use crate::outcome::OutputFile;
+use crate::id::{JobId, LeaseId, UnixMillis, WorkerId};
+use crate::outcome::{Outcome, OutputFile};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobView {
@@ -107,6 +107,73 @@ pub struct WorkerView {
     pub rejected: u64,
     /// Verified shares, of all its searches.
     pub shares: u64,
+}
+
+/// What an attempt left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    pub lease: LeaseId,
+    pub worker: WorkerId,
+    pub verdict: Verdict,
+    /// Why it was rejected.
+    pub reason: Option<String>,
+    pub at_ms: UnixMillis,
+    pub outcome: Outcome,
+}
+
+/// What holds a live job back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhyJob {
+    pub job: JobId,
+    /// In one sentence, and what can be done about it.
+    pub reason: String,
+    pub hint: String,
+    pub tasks: TaskCounts,
+    /// Connected workers.
+    pub workers: u64,
+    /// Those of them that meet every condition.
+    pub able: u64,
+    /// Those of the able that have room right now.
+    pub idle: u64,
+    /// Able workers that lied about this job or could not run it, and those that saw its program fail.
+    pub excluded: Vec<WorkerId>,
+    pub avoided: Vec<WorkerId>,
+    /// Jobs with the same conditions whose turn comes first; absent when no task waits.
+    pub jobs_before: Option<u64>,
+    /// Until its last task is done if every able worker worked for it alone; absent until one task has ended.
+    pub expected_ms: Option<u64>,
+    pub conditions: Vec<Condition>,
+}
+
+/// Something a job asks of its workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub asks: String,
+    /// Connected workers that meet it.
+    pub admits: u64,
+    pub hint: String,
+}
+
+/// What a worker is to the jobs that wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WhyWorker {
+    pub worker: WorkerId,
+    pub connected: bool,
+    pub slots: u32,
+    pub running: u32,
+    /// Leases that wait there for room.
+    pub ahead: u32,
+    pub labels: BTreeMap<String, String>,
+    /// Jobs with tasks to give, and why this worker does not run each.
+    pub jobs: Vec<(JobId, String)>,
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureView {
+    pub task: u64,
+    pub worker: WorkerId,
+    pub reason: String,
 }
 
 /// What the pool knows of an app.

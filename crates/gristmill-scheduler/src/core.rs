@@ -8,7 +8,12 @@
 //! Leases are not made durable. A worker proves with a seal that a lease was given to it, so a core that was
 //! restored from the store takes running attempts back when their workers reconnect.
 
+mod class;
+mod explain;
+mod facts;
+mod fairness;
 mod job;
+mod leases;
 mod placement;
 mod ranges;
 mod seal;
@@ -22,18 +27,24 @@ use std::sync::Arc;
 use gristmill_proto::app::Target;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
-use gristmill_proto::job::{DoneWhen, JobError, JobSpec, Trust, WORK_MAX};
+use gristmill_proto::job::{DoneWhen, JobError, JobSpec, Trust};
 use gristmill_proto::key::Signature;
-use gristmill_proto::message::{HeldLease, Lease, SLOTS_MAX, ToWorker, WorkerOffer};
+use gristmill_proto::message::{HeldLease, LABEL_BYTES_MAX, LABELS_MAX, Lease, SLOTS_MAX, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Outcome};
-use gristmill_proto::receipt::{Receipt, Statement};
+use gristmill_proto::receipt::{Statement, signer_of_batch};
+use gristmill_proto::requirement::is_label;
 use gristmill_proto::view::{Closest, JobState, Progress, Submitted, TaskCounts, Verdict};
 
-pub use job::Needs;
+use class::Classes;
+pub use class::{Lack, Needs};
+pub use facts::{Change, Effects, Fault, ResultAdded, StoredJob, StoredResult};
+use fairness::Fairness;
+pub use fairness::{UserTerms, WEIGHT_MAX, Weights};
 use job::{Job, Step};
+use leases::{Begun, GivenLease, Leases};
 pub use seal::PoolSecret;
 pub use speed::Speed;
-use worker::Worker;
+use worker::{AHEAD_MAX, Worker};
 
 /// One connection of a worker. A worker that reconnects has a new one, and what was meant for the old is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,116 +87,6 @@ fn kept(reason: &str) -> String {
     reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
 }
 
-/// What the shell must do about an event, in this order: commit `changes`, then send `messages`, then tell watchers
-/// of `touched` jobs.
-#[derive(Debug, Default)]
-pub struct Effects {
-    pub changes: Vec<Change>,
-    pub messages: Vec<(WorkerId, ConnectionId, ToWorker)>,
-    pub touched: BTreeSet<JobId>,
-}
-
-impl Effects {
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.messages.is_empty() && self.touched.is_empty()
-    }
-}
-
-/// One durable fact. A core restored from all facts so far equals this one but for its leases.
-#[derive(Clone, Debug)]
-pub enum Change {
-    JobAdded {
-        job: JobId,
-        spec: Arc<JobSpec>,
-        needs: Needs,
-        at: UnixMillis,
-    },
-    ResultAdded {
-        task: TaskId,
-        lease: LeaseId,
-        worker: WorkerId,
-        outcome: Box<Outcome>,
-        receipt: Box<Receipt>,
-        verdict: Verdict,
-        /// A task of a search that was searched to its end, and nothing found.
-        vain: bool,
-        /// Work units done, as far as they are believed.
-        work: u64,
-        /// Near misses that were checked.
-        shares: u64,
-        at: UnixMillis,
-    },
-    CameCloser {
-        job: JobId,
-        closest: Closest,
-    },
-    StandingChanged {
-        worker: WorkerId,
-        standing: Shares,
-    },
-    SpeedMeasured {
-        app: Digest,
-        speed: Speed,
-    },
-    VerdictGiven {
-        task: TaskId,
-        lease: LeaseId,
-        worker: WorkerId,
-        certified: bool,
-        reason: String,
-        at: UnixMillis,
-    },
-    AttemptFailed {
-        task: TaskId,
-        lease: LeaseId,
-        worker: WorkerId,
-        fault: Fault,
-        reason: String,
-        work_done: u64,
-        at: UnixMillis,
-    },
-    JobEnded {
-        job: JobId,
-        state: JobState,
-        reason: Option<String>,
-        at: UnixMillis,
-    },
-}
-
-/// Who is to blame for a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The program failed or used too much. Counts against the job's retries; other workers are tried first.
-    App,
-    /// The worker lied or could not run it. The worker gets no more of this job.
-    Worker,
-    /// The worker kept the lease longer than any attempt may last. Other workers are tried first.
-    Late,
-}
-
-/// A live job as the store knows it.
-#[derive(Clone, Debug)]
-pub struct StoredJob {
-    pub job: JobId,
-    pub spec: Arc<JobSpec>,
-    pub needs: Needs,
-    pub at: UnixMillis,
-    /// Those without a verdict against them; the others are `failures`.
-    pub results: Vec<StoredResult>,
-    pub failures: Vec<(u64, WorkerId, Fault)>,
-    pub work_done: u64,
-    pub closest_score: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct StoredResult {
-    pub index: u64,
-    pub lease: LeaseId,
-    pub worker: WorkerId,
-    pub verdict: Verdict,
-    pub work: u64,
-}
-
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     #[error(transparent)]
@@ -208,6 +109,16 @@ pub enum ConnectError {
     Full(usize),
     #[error("a worker offers between 1 and {SLOTS_MAX} slots, not {0}")]
     Slots(u32),
+    #[error("a worker has at most {LABELS_MAX} labels of letters, digits and `-_./`, {LABEL_BYTES_MAX} bytes together")]
+    Labels,
+}
+
+/// What a worker says of the ends of attempts, signed once.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub finishes: Vec<Finish>,
+    pub leaves: Vec<Digest>,
+    pub signature: Signature,
 }
 
 /// What a worker says of the end of an attempt.
@@ -215,7 +126,8 @@ pub enum ConnectError {
 pub struct Finish {
     pub lease: LeaseId,
     pub outcome: Box<Outcome>,
-    pub signature: Signature,
+    /// The outcome as the worker encoded it.
+    pub encoded: Vec<u8>,
     /// What the shell found wrong with it, such as an output that was never uploaded.
     pub flaw: Option<String>,
     /// Good shares, if the job has terms for them.
@@ -264,25 +176,27 @@ pub struct WorkerStatus {
     pub running: u32,
 }
 
-#[derive(Debug)]
-struct GivenLease {
-    task: TaskId,
-    worker: WorkerId,
-    /// In a search, the work units to do.
-    work: u64,
-    given_at: UnixMillis,
-    /// No honest attempt lasts longer.
-    due: UnixMillis,
-    /// The app's own work units, as last reported.
-    work_done: u64,
-    /// Given before a restart; its next report is of work done since long ago.
-    taken_back: bool,
+/// What a lease in force is for, as far as its result must be checked outside the core.
+#[derive(Clone, Debug)]
+pub struct LeaseTerms {
+    pub spec: Arc<JobSpec>,
+    /// Of the spec.
+    pub digest: Digest,
+    pub task: TaskId,
+    pub work: u64,
 }
 
-impl GivenLease {
-    /// Nobody searches more than was given out.
-    fn believed(&self, claimed: u64) -> u64 {
-        claimed.min(if self.work > 0 { self.work } else { WORK_MAX })
+impl LeaseTerms {
+    /// What a worker signs if this lease came to this outcome.
+    pub fn statement(&self, pool: &str, lease: LeaseId, outcome: &[u8]) -> Statement {
+        Statement::new(pool, lease, self.task, self.spec.app, self.digest, outcome)
+    }
+}
+
+impl Batch {
+    /// Whether this worker signed it. Costly: not for the core, which holds up everyone.
+    pub fn is_signed_by(&self, id: WorkerId) -> bool {
+        !self.leaves.is_empty() && signer_of_batch(&self.leaves, &self.signature) == Some(id)
     }
 }
 
@@ -295,16 +209,14 @@ pub struct Core {
     next_job: JobId,
     jobs: HashMap<JobId, Job>,
     by_external_id: HashMap<String, JobId>,
-    /// Jobs with a task to give, those with the fewest running attempts first, so that jobs share the pool.
-    ready: BTreeSet<(u64, JobId)>,
+    classes: Classes,
+    fairness: Fairness,
     workers: BTreeMap<WorkerId, Worker>,
-    /// Connected workers with a free slot.
-    idle: BTreeSet<WorkerId>,
     /// When each worker that is connected or holds leases counts as lost.
     lost_at: BTreeSet<(UnixMillis, WorkerId)>,
-    leases: HashMap<LeaseId, GivenLease>,
-    /// The same leases by their `due`.
-    due: BTreeSet<(UnixMillis, LeaseId)>,
+    /// Workers that hold leases ahead of their room.
+    crowded: BTreeSet<WorkerId>,
+    leases: Leases,
     standings: HashMap<WorkerId, Shares>,
     /// Of the pool's slots, by app.
     speeds: HashMap<Digest, Speed>,
@@ -313,6 +225,8 @@ pub struct Core {
 /// Leases one run of the pool can give. A lease id is the run's number and a count within it, so that ids are never
 /// used twice though they are not stored; together they stay below 2^53 for the sake of JSON readers.
 const LEASES_PER_RUN_BITS: u32 = 36;
+/// Leases that wait behind an attempt which takes so long are wanted back.
+const STUCK_MS: u64 = 2_000;
 
 impl Core {
     /// `run` counts the starts of this pool and must be durable and new.
@@ -325,15 +239,22 @@ impl Core {
             next_job,
             jobs: HashMap::new(),
             by_external_id: HashMap::new(),
-            ready: BTreeSet::new(),
+            classes: Classes::default(),
+            fairness: Fairness::default(),
             workers: BTreeMap::new(),
-            idle: BTreeSet::new(),
             lost_at: BTreeSet::new(),
-            leases: HashMap::new(),
-            due: BTreeSet::new(),
+            crowded: BTreeSet::new(),
+            leases: Leases::default(),
             standings: HashMap::new(),
             speeds: HashMap::new(),
         }
+    }
+
+    /// Before the first job.
+    #[must_use]
+    pub fn with_weights(mut self, weights: Weights) -> Self {
+        self.fairness = Fairness::new(weights);
+        self
     }
 
     /// Takes a worker's standing back from the store.
@@ -360,10 +281,11 @@ impl Core {
         connected.map(|worker| u64::from(worker.offer.slots)).sum()
     }
 
-    /// The job, task and work of a lease in force that this worker holds.
-    pub fn lease(&self, id: WorkerId, lease: LeaseId) -> Option<(Arc<JobSpec>, TaskId, u64)> {
-        let given = self.leases.get(&lease).filter(|given| given.worker == id)?;
-        Some((self.jobs.get(&given.task.job)?.spec.clone(), given.task, given.work))
+    /// What a lease in force that this worker holds is for.
+    pub fn lease(&self, id: WorkerId, lease: LeaseId) -> Option<LeaseTerms> {
+        let given = self.leases.of(id, lease)?;
+        let job = self.jobs.get(&given.task.job)?;
+        Some(LeaseTerms { spec: job.spec.clone(), digest: job.digest, task: given.task, work: given.work })
     }
 
     /// Takes a live job back from the store.
@@ -372,8 +294,28 @@ impl Core {
             self.by_external_id.insert(id.clone(), stored.job);
         }
         self.next_job = self.next_job.max(JobId(stored.job.0 + 1));
-        let id = stored.job;
-        self.jobs.insert(id, Job::restore(stored));
+        let (id, class) = (stored.job, self.join_class(&stored.needs));
+        self.admit(id, Job::restore(stored, class));
+    }
+
+    fn join_class(&mut self, needs: &Needs) -> class::ClassId {
+        let (class, new) = self.classes.add_job(needs);
+        if new {
+            let able: Vec<WorkerId> =
+                self.workers.iter().filter(|(_, worker)| needs.met_by(&worker.offer)).map(|(id, _)| *id).collect();
+            for id in able {
+                let worker = self.workers.get_mut(&id).expect("found above");
+                worker.classes.insert(class);
+                self.classes.get_mut(class).able += usize::from(worker.connection.is_some());
+                self.refresh_worker(id);
+            }
+        }
+        class
+    }
+
+    fn admit(&mut self, id: JobId, job: Job) {
+        self.fairness.add_job(&job.user);
+        self.jobs.insert(id, job);
         self.refresh(id);
     }
 
@@ -414,8 +356,8 @@ impl Core {
         if let Some(external_id) = &spec.external_id {
             self.by_external_id.insert(external_id.clone(), id);
         }
-        self.jobs.insert(id, Job::new(spec, needs));
-        self.refresh(id);
+        let class = self.join_class(&needs);
+        self.admit(id, Job::new(id, spec, class, now));
         self.place_job(id, now, out);
         Ok(Submitted { id, known: false })
     }
@@ -447,52 +389,60 @@ impl Core {
         out.changes.push(change);
         out.touched.insert(id);
         let step = if certified {
-            job.certify(index, true, 0)
+            job.certify(index, lease, true, 0)
         } else {
-            let step = job.fail(index, worker, Fault::Worker, &reason);
-            self.withdraw(id, worker, out);
+            let step = job.fail(index, lease, worker, Fault::Worker, &reason);
+            self.withdraw(id, worker, now, out);
             step
         };
         self.after_step(id, step, now, out);
+        self.place_worker(worker, now, out);
         Ok(())
     }
 
-    /// A worker has proven its key on a new connection. Its former connection, if any, is told to go.
+    /// A worker has proven its key on a new connection. Its former connection, if any, is told to go. Returns what it
+    /// shall stop of what it holds.
     pub fn connect(
         &mut self,
         id: WorkerId,
         connection: ConnectionId,
-        offer: WorkerOffer,
+        mut offer: WorkerOffer,
         held: &[HeldLease],
         now: UnixMillis,
         out: &mut Effects,
     ) -> Result<Vec<LeaseId>, ConnectError> {
-        if !(1..=SLOTS_MAX).contains(&offer.slots) {
-            return Err(ConnectError::Slots(offer.slots));
-        }
+        complete(&mut offer)?;
         if self.workers.len() >= self.tuning.workers_max && !self.workers.contains_key(&id) {
             return Err(ConnectError::Full(self.workers.len()));
         }
+        self.unplug(id);
         if let Some(former) = self.workers.get(&id).and_then(|worker| worker.connection) {
             let reason = "the same worker has connected again".to_owned();
             out.messages.push((id, former, ToWorker::Refused { reason }));
         }
-        let lost_at = now.plus(self.tuning.lost_ms);
-        match self.workers.get_mut(&id) {
-            Some(worker) => {
-                self.lost_at.remove(&(worker.lost_at, id));
-                (worker.connection, worker.offer, worker.lost_at) = (Some(connection), offer, lost_at);
-            }
-            None => drop(self.workers.insert(id, Worker::new(connection, offer, lost_at))),
-        }
-        self.lost_at.insert((lost_at, id));
-
         let kept: BTreeSet<LeaseId> = held.iter().map(|held| held.lease).collect();
-        let gone: Vec<LeaseId> =
-            self.workers[&id].leases.iter().copied().filter(|lease| !kept.contains(lease)).collect();
+        let changed = self.workers.get(&id).is_some_and(|worker| worker.offer != offer);
+        let gone: Vec<LeaseId> = self
+            .workers
+            .get(&id)
+            .map_or_else(Vec::new, |worker| worker.leases().filter(|lease| changed || !kept.contains(lease)).collect());
         for lease in gone {
             self.release(id, lease, now, out);
         }
+        let lost_at = now.plus(self.tuning.lost_ms);
+        match self.workers.get_mut(&id).filter(|_| !changed) {
+            Some(worker) => {
+                self.lost_at.remove(&(worker.lost_at, id));
+                (worker.connection, worker.lost_at) = (Some(connection), lost_at);
+            }
+            None => {
+                if let Some(former) = self.workers.insert(id, Worker::new(connection, offer, lost_at, now)) {
+                    self.lost_at.remove(&(former.lost_at, id));
+                }
+            }
+        }
+        self.lost_at.insert((lost_at, id));
+        self.plug_in(id);
         let drop = held.iter().filter(|held| !self.take_back(id, held, now)).map(|held| held.lease).collect();
         self.refresh_worker(id);
         Ok(drop)
@@ -506,21 +456,22 @@ impl Core {
     /// Whether the worker may go on with a lease it holds: ours, or one we gave before a restart and whose task is
     /// still to do.
     fn take_back(&mut self, id: WorkerId, held: &HeldLease, now: UnixMillis) -> bool {
-        if let Some(given) = self.leases.get(&held.lease) {
+        if let Some(given) = self.leases.get(held.lease) {
             return given.worker == id;
         }
         if !self.secret.sealed(held.lease, held.task, held.work, id, held.seal) {
             return false;
         }
+        let Some(job) = self.jobs.get(&held.task.job) else { return false };
         let worker = &self.workers[&id];
-        let Some(job) = self.jobs.get_mut(&held.task.job) else { return false };
-        let room = worker.leases.len() < worker.offer.slots as usize;
-        let welcome = placement::obstacle(id, worker, job).is_none() && !job.avoided.contains(&id);
+        let welcome = worker.classes.contains(&job.class) && !job.excluded.contains(&id) && !job.avoided.contains(&id);
+        let room = worker.has_room_for(&self.classes.get(job.class).needs) || worker.ahead.len() < AHEAD_MAX;
+        let job = self.jobs.get_mut(&held.task.job).expect("looked up above");
         if !room || !welcome || !job.take(held.task.index) {
             return false;
         }
         self.put_in_force(id, held.task, held.work, held.lease, now);
-        self.leases.get_mut(&held.lease).expect("just put in force").taken_back = true;
+        self.leases.get_mut(held.lease).expect("just put in force").taken_back = true;
         self.refresh(held.task.job);
         true
     }
@@ -528,13 +479,38 @@ impl Core {
     /// The connection is gone; the worker may come back.
     pub fn disconnect(&mut self, id: WorkerId, connection: ConnectionId, now: UnixMillis) {
         if self.workers.get(&id).is_some_and(|worker| worker.connection == Some(connection)) {
+            self.unplug(id);
             let lost_at = now.plus(self.tuning.reconnect_ms);
             let worker = self.workers.get_mut(&id).expect("looked up above");
             worker.connection = None;
             self.lost_at.remove(&(worker.lost_at, id));
             worker.lost_at = lost_at;
             self.lost_at.insert((lost_at, id));
-            self.refresh_worker(id);
+        }
+    }
+
+    /// Counts the worker in at every class it can serve.
+    fn plug_in(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(&id).expect("the caller knows it");
+        worker.classes = self
+            .classes
+            .iter()
+            .filter(|(_, class)| class.needs.met_by(&worker.offer))
+            .map(|(class, _)| class)
+            .collect();
+        for class in &worker.classes {
+            self.classes.get_mut(*class).able += 1;
+        }
+        self.refresh_worker(id);
+    }
+
+    /// Counts the worker out, if it is connected.
+    fn unplug(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.connection.is_some()) else { return };
+        for class in &worker.classes {
+            let class = self.classes.get_mut(*class);
+            class.able -= 1;
+            class.idle.remove(&id);
         }
     }
 
@@ -551,16 +527,16 @@ impl Core {
             return;
         }
         let worker = &self.workers[&id];
-        for lease in held.iter().filter(|lease| !worker.leases.contains(lease)) {
+        for lease in held.iter().filter(|lease| !worker.holds(**lease)) {
             let reason = "this lease is no longer wanted".to_owned();
             out.messages.push((id, connection, ToWorker::Cancel { lease: *lease, reason }));
         }
         // A lease younger than one beat may have crossed this message on the way.
         let listed: BTreeSet<&LeaseId> = held.iter().collect();
         let settled =
-            |lease: &LeaseId| self.leases.get(lease).is_none_or(|l| now.since(l.given_at) > self.tuning.alive_ms);
+            |lease: &LeaseId| self.leases.get(*lease).is_none_or(|l| now.since(l.given_at) > self.tuning.alive_ms);
         let forgotten: Vec<LeaseId> =
-            worker.leases.iter().filter(|lease| !listed.contains(lease) && settled(lease)).copied().collect();
+            worker.leases().filter(|lease| !listed.contains(lease) && settled(lease)).collect();
         for lease in forgotten {
             self.release(id, lease, now, out);
         }
@@ -579,7 +555,7 @@ impl Core {
         if !self.renew(id, connection, now) {
             return;
         }
-        let Some(given) = self.leases.get_mut(&lease).filter(|given| given.worker == id) else { return };
+        let Some(given) = self.leases.get_mut(lease).filter(|given| given.worker == id) else { return };
         let more = given.believed(done).saturating_sub(given.work_done);
         given.work_done += more;
         let (job, taken_back) = (given.task.job, std::mem::take(&mut given.taken_back));
@@ -589,7 +565,7 @@ impl Core {
         out.touched.insert(job);
     }
 
-    /// The worker will not run this lease, or has stopped it as told.
+    /// The worker will not run this lease.
     pub fn declined(
         &mut self,
         id: WorkerId,
@@ -602,65 +578,87 @@ impl Core {
         if !self.renew(id, connection, now) {
             return;
         }
-        match self.leases.get(&lease) {
-            Some(given) if given.worker == id => {
-                let (task, work_done) = (given.task, given.work_done);
-                self.free_slot(id, lease);
-                self.fail_attempt(task, lease, id, Fault::Worker, reason, work_done, now, out);
-            }
-            Some(_) => {}
-            None => self.free_slot(id, lease),
+        if let Some(given) = self.leases.of(id, lease) {
+            let (task, work_done) = (given.task, given.work_done);
+            self.fail_attempt(task, lease, id, Fault::Worker, reason, work_done, now, out);
         }
         self.place_worker(id, now, out);
     }
 
-    /// An attempt has ended. The answer to the worker is part of the effects and follows the commit.
+    /// The worker has not begun these leases, and will not.
+    pub fn returned(
+        &mut self,
+        id: WorkerId,
+        connection: ConnectionId,
+        leases: &[LeaseId],
+        now: UnixMillis,
+        out: &mut Effects,
+    ) {
+        if !self.renew(id, connection, now) {
+            return;
+        }
+        for lease in leases.iter().filter(|lease| self.workers[&id].holds(**lease)).copied().collect::<Vec<_>>() {
+            self.release(id, lease, now, out);
+        }
+        self.place_worker(id, now, out);
+    }
+
+    /// Attempts have ended. The answer to the worker is part of the effects and follows the commit.
     pub fn finished(
         &mut self,
         id: WorkerId,
         connection: ConnectionId,
-        finish: Finish,
+        batch: Batch,
         now: UnixMillis,
         out: &mut Effects,
     ) {
-        let lease = finish.lease;
+        let Some(first) = batch.finishes.first().map(|finish| finish.lease) else { return };
         if !self.renew(id, connection, now) {
             return;
         }
-        self.free_slot(id, lease);
-        // The worker shall hear that this one is over before it hears of the next.
+        // The worker shall hear that these are over before it hears of the next.
         let place = out.messages.len();
-        let refused = match self.leases.get(&lease) {
-            Some(given) if given.worker == id => {
-                let task = given.task;
-                self.record(task, id, finish, now, out).err()
+        let change = Change::BatchSigned { batch: first, worker: id, leaves: batch.leaves, signature: batch.signature };
+        let signed = out.changes.len();
+        out.changes.push(change);
+        let (mut leases, mut refused) = (Vec::with_capacity(batch.finishes.len()), Vec::new());
+        let mut recorded = false;
+        for (finish, position) in batch.finishes.into_iter().zip(0..) {
+            let lease = finish.lease;
+            leases.push(lease);
+            let wanted = self.leases.of(id, lease).map(|given| given.task);
+            let result = wanted.ok_or_else(|| "this lease is no longer wanted".to_owned());
+            match result.and_then(|task| self.record(task, id, finish, (first, position), now, out)) {
+                Ok(kept) => recorded |= kept,
+                Err(reason) => refused.push((lease, reason)),
             }
-            _ => Some("this lease is no longer wanted".to_owned()),
-        };
-        out.messages.insert(place, (id, connection, ToWorker::Recorded { lease, refused }));
+        }
+        if !recorded {
+            out.changes.remove(signed);
+        }
+        out.messages.insert(place, (id, connection, ToWorker::Recorded { leases, refused }));
         self.place_worker(id, now, out);
     }
 
+    /// Whether a result was kept; or why it is refused.
     fn record(
         &mut self,
         task: TaskId,
         id: WorkerId,
         finish: Finish,
+        (batch, position): (LeaseId, u32),
         now: UnixMillis,
         out: &mut Effects,
-    ) -> Result<(), String> {
-        let Finish { lease, outcome, signature, flaw, shares, closest } = finish;
-        let given = &self.leases[&lease];
+    ) -> Result<bool, String> {
+        let Finish { lease, outcome, encoded, flaw, shares, closest } = finish;
+        let given = self.leases.get(lease).expect("the caller found it in force");
         let counted = given.work_done;
         let work = counted.max(given.believed(outcome.usage.work_done));
         let job = &self.jobs[&task.job];
-        let statement = Statement::new(&self.pool, lease, task, &job.spec, &outcome);
-        let receipt = Receipt { statement, signature };
         let answered = outcome.answer.is_some();
         let vain = outcome.succeeded() && job.spec.done_when == DoneWhen::AnyTask && !answered;
         let invalid = match outcome.check() {
             Err(error) => Some(error.to_string()),
-            Ok(()) if receipt.signer() != Some(id) => Some("the receipt is not signed by this worker".to_owned()),
             Ok(()) if vain && outcome.usage.work_done < given.work => {
                 let (whole, claimed) = (given.work, outcome.usage.work_done);
                 Some(format!("the task has {whole} work units, and only {claimed} were done"))
@@ -674,12 +672,13 @@ impl Core {
         if !outcome.succeeded() {
             let fault = if matches!(outcome.exit, Exit::NotRun(_)) { Fault::Worker } else { Fault::App };
             self.fail_attempt(task, lease, id, fault, &outcome.failure(), work, now, out);
-            return Ok(());
+            return Ok(false);
         }
         let expected = job.spec.search.as_ref().filter(|_| vain).map_or(0, |search| search.shares_expected(given.work));
         let shares = Shares { found: shares, expected };
+        let began = given.begun.map_or(given.given_at, |begun| begun.at);
         // A lease that was taken back after a restart is older than it looks; what the worker says of it is bounded.
-        let ms = now.since(given.given_at).max(outcome.usage.wall_ms.min(job.spec.limits.wall_ms));
+        let ms = now.since(began).max(outcome.usage.wall_ms.min(job.spec.limits.wall_ms));
         // Speed is learnt only from work that was shown or need not be.
         if shares.expected > 0 || job.spec.trust == Trust::Pool {
             self.measure(id, job.spec.app, work, ms, out);
@@ -688,6 +687,7 @@ impl Core {
         let pending = job.spec.trust == Trust::Submitter && !vain;
         let verdict = if pending { Verdict::Pending } else { Verdict::Certified };
         job.worked(work - counted, now);
+        job.took(now.since(began));
         if let Some(closest) = closest.filter(|closest| job.comes_closer(closest.score)) {
             out.changes.push(Change::CameCloser { job: task.job, closest });
         }
@@ -696,29 +696,30 @@ impl Core {
             *standing = standing.plus(shares);
             out.changes.push(Change::StandingChanged { worker: id, standing: *standing });
         }
-        let receipt = Box::new(receipt);
-        out.changes.push(Change::ResultAdded {
+        let shown = !vain && (answered || !outcome.files.is_empty());
+        out.changes.push(Change::ResultAdded(ResultAdded {
             task,
             lease,
             worker: id,
-            outcome,
-            receipt,
+            batch,
+            position,
+            outcome: encoded,
             verdict,
-            vain,
+            shown,
             work,
             shares: shares.found,
             at: now,
-        });
+        }));
         out.touched.insert(task.job);
         let step = if pending {
             job.hold(task.index, lease, id);
             Step::Went
         } else {
-            job.certify(task.index, !vain, work)
+            job.certify(task.index, lease, !vain, work)
         };
-        self.end_lease(lease);
+        self.end_lease(lease, now);
         self.after_step(task.job, step, now, out);
-        Ok(())
+        Ok(true)
     }
 
     /// Notes how fast the worker's slot was.
@@ -734,7 +735,6 @@ impl Core {
         out.changes.push(Change::SpeedMeasured { app, speed: *of_pool });
     }
 
-    /// The caller says what becomes of the worker's slot.
     #[expect(clippy::too_many_arguments, reason = "the fields of one change")]
     fn fail_attempt(
         &mut self,
@@ -758,59 +758,73 @@ impl Core {
             at: now,
         });
         out.touched.insert(task.job);
-        self.end_lease(lease);
+        self.end_lease(lease, now);
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
-        let step = job.fail(task.index, id, fault, &reason);
+        let step = job.fail(task.index, lease, id, fault, &reason);
         if fault == Fault::Worker {
-            self.withdraw(task.job, id, out);
+            self.withdraw(task.job, id, now, out);
         }
         self.after_step(task.job, step, now, out);
     }
 
-    /// Takes the lease back without blame: the worker is gone or has forgotten it.
+    /// Takes the lease back without blame: the worker is gone, has forgotten it or has not begun it.
     fn release(&mut self, id: WorkerId, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
-        self.free_slot(id, lease);
-        let Some(given) = self.end_lease(lease) else { return };
-        if let Some(job) = self.jobs.get_mut(&given.task.job) {
-            job.give_back(given.task.index);
-            out.touched.insert(given.task.job);
-            self.refresh(given.task.job);
-            self.place_job(given.task.job, now, out);
-        }
+        debug_assert!(self.leases.of(id, lease).is_some());
+        let Some(given) = self.end_lease(lease, now) else { return };
+        let job = self.jobs.get_mut(&given.task.job).expect("a lease in force has a live job");
+        job.give_back(given.task.index, lease);
+        out.touched.insert(given.task.job);
+        self.refresh(given.task.job);
+        self.place_job(given.task.job, now, out);
     }
 
-    /// Time has passed: workers that stayed silent too long are lost, and so are leases that outlast any honest attempt.
+    /// Time has passed: workers that stayed silent too long are lost, leases that outlast any honest attempt are over,
+    /// and those that wait behind a long attempt are wanted back.
     pub fn tick(&mut self, now: UnixMillis, out: &mut Effects) {
         while let Some(&(at, id)) = self.lost_at.first().filter(|(at, _)| *at <= now) {
+            self.unplug(id);
             self.lost_at.remove(&(at, id));
-            let worker = self.workers.remove(&id).expect("a worker that can be lost is known");
-            self.idle.remove(&id);
-            if let Some(connection) = worker.connection {
+            let worker = self.workers.get_mut(&id).expect("a worker that can be lost is known");
+            if let Some(connection) = worker.connection.take() {
                 let reason = format!("nothing was heard from this worker for {} ms", self.tuning.lost_ms);
                 out.messages.push((id, connection, ToWorker::Refused { reason }));
             }
-            for lease in worker.leases {
+            for lease in worker.leases().collect::<Vec<_>>() {
                 self.release(id, lease, now, out);
             }
+            self.workers.remove(&id);
+            self.crowded.remove(&id);
         }
-        while let Some(&(_, lease)) = self.due.first().filter(|(at, _)| *at <= now) {
-            let GivenLease { task, worker, work_done, .. } = self.leases[&lease];
+        while let Some((_, lease)) = self.leases.first_due().filter(|(at, _)| *at <= now) {
+            let GivenLease { task, worker, work_done, .. } = *self.leases.get(lease).expect("due leases are in force");
             let reason = "the attempt took longer than the job allows".to_owned();
-            self.cancel_attempt(worker, lease, reason.clone(), out);
+            self.tell_to_stop(worker, lease, reason.clone(), out);
             self.fail_attempt(task, lease, worker, Fault::Late, &reason, work_done, now, out);
+            self.place_worker(worker, now, out);
+        }
+        for id in &self.crowded {
+            let worker = self.workers.get_mut(id).expect("a crowded worker is known");
+            if let Some(connection) = worker.connection
+                && now.since(worker.moved_at) >= STUCK_MS
+            {
+                (worker.moved_at, worker.stuck) = (now, true);
+                let leases = worker.ahead.iter().copied().collect();
+                out.messages.push((*id, connection, ToWorker::Retract { leases }));
+            }
         }
     }
 
     /// When [`Core::tick`] has something to do next.
     pub fn next_tick(&self) -> Option<UnixMillis> {
-        let (lost, due) = (self.lost_at.first().map(|(at, _)| *at), self.due.first().map(|(at, _)| *at));
-        lost.into_iter().chain(due).min()
+        let (lost, due) = (self.lost_at.first().map(|(at, _)| *at), self.leases.first_due().map(|(at, _)| at));
+        let stuck = self.crowded.iter().map(|id| self.workers[id].moved_at.plus(STUCK_MS)).min();
+        lost.into_iter().chain(due).chain(stuck).min()
     }
 
     pub fn job_status(&self, id: JobId, now: UnixMillis) -> Option<JobStatus> {
         let job = self.jobs.get(&id)?;
         let workers: BTreeSet<WorkerId> =
-            job.leases().filter_map(|lease| Some(self.leases.get(&lease)?.worker)).collect();
+            job.leases().filter_map(|lease| Some(self.leases.get(lease)?.worker)).collect();
         Some(JobStatus {
             state: job.state(),
             tasks: job.counts(),
@@ -821,9 +835,13 @@ impl Core {
 
     /// What the leases of a worker let it write, together.
     pub fn output_allowed(&self, id: WorkerId) -> u64 {
-        let leases = self.workers.get(&id).into_iter().flat_map(|worker| &worker.leases);
+        let leases = self.workers.get(&id).into_iter().flat_map(Worker::leases);
         let jobs = leases.filter_map(|lease| self.jobs.get(&self.leases.get(lease)?.task.job));
         jobs.fold(0, |sum, job| sum.saturating_add(job.spec.limits.disk_bytes))
+    }
+
+    pub fn is_live(&self, id: JobId) -> bool {
+        self.jobs.contains_key(&id)
     }
 
     pub fn live_jobs(&self) -> impl Iterator<Item = JobId> {
@@ -836,7 +854,7 @@ impl Core {
             name: worker.offer.name.clone(),
             connected: worker.connection.is_some(),
             slots: worker.offer.slots,
-            running: u32::try_from(worker.leases.len()).unwrap_or(u32::MAX),
+            running: u32::try_from(worker.running.len()).unwrap_or(u32::MAX),
         };
         self.workers.iter().map(status).collect()
     }
@@ -868,114 +886,167 @@ impl Core {
     }
 
     fn end_job(&mut self, id: JobId, state: JobState, reason: Option<String>, now: UnixMillis, out: &mut Effects) {
-        let job = self.jobs.remove(&id).expect("only a live job ends");
-        if let Some(key) = job.listed {
-            self.ready.remove(&key);
+        // Those that wait first, or they would begin as the others end.
+        let mut leases: Vec<LeaseId> = self.jobs[&id].leases().collect();
+        leases.sort_by_key(|lease| self.leases.get(*lease).is_some_and(|given| given.begun.is_some()));
+        let why = reason.clone().unwrap_or_else(|| "the job is done".to_owned());
+        let mut freed = BTreeSet::new();
+        for lease in leases {
+            let given = self.end_lease(lease, now).expect("a running task has a lease in force");
+            self.tell_to_stop(given.worker, lease, why.clone(), out);
+            freed.insert(given.worker);
+        }
+        let mut job = self.jobs.remove(&id).expect("only a live job ends");
+        if let Some(place) = job.queued.take() {
+            self.fairness.dequeue(job.class, &mut self.classes.get_mut(job.class).queue, &job.user, place);
         }
         if let Some(external_id) = &job.spec.external_id {
             self.by_external_id.remove(external_id);
         }
-        let why = reason.clone().unwrap_or_else(|| "the job is done".to_owned());
-        for lease in job.leases() {
-            let given = self.end_lease(lease).expect("a running task has a lease in force");
-            self.cancel_attempt(given.worker, lease, why.clone(), out);
+        self.fairness.remove_job(&job.user);
+        if self.classes.remove_job(job.class) {
+            for worker in self.workers.values_mut() {
+                worker.classes.remove(&job.class);
+            }
         }
-        out.changes.push(Change::JobEnded { job: id, state, reason, at: now });
+        let TaskCounts { done, failed, .. } = job.counts();
+        out.changes.push(Change::JobEnded { job: id, state, reason, done, failed, at: now });
         out.touched.insert(id);
+        for worker in freed {
+            self.place_worker(worker, now, out);
+        }
     }
 
     /// Takes a worker off a job that it is excluded from.
-    fn withdraw(&mut self, job_id: JobId, id: WorkerId, out: &mut Effects) {
+    fn withdraw(&mut self, job_id: JobId, id: WorkerId, now: UnixMillis, out: &mut Effects) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let of_job = |lease: &&LeaseId| self.leases.get(lease).is_some_and(|given| given.task.job == job_id);
-        let leases: Vec<LeaseId> = worker.leases.iter().filter(of_job).copied().collect();
-        for lease in leases {
-            let given = self.end_lease(lease).expect("found in force");
-            self.jobs.get_mut(&job_id).expect("a lease in force has a live job").give_back(given.task.index);
+        let of_job = |lease: &LeaseId| self.leases.get(*lease).is_some_and(|given| given.task.job == job_id);
+        for lease in worker.leases().filter(of_job).collect::<Vec<_>>() {
+            let given = self.end_lease(lease, now).expect("found in force");
+            let job = self.jobs.get_mut(&job_id).expect("a lease in force has a live job");
+            job.give_back(given.task.index, lease);
             let reason = "another attempt of this worker at the same job was bad".to_owned();
-            self.cancel_attempt(id, lease, reason, out);
+            self.tell_to_stop(id, lease, reason, out);
         }
     }
 
-    /// Tells the worker to stop. The slot stays taken until it says that the attempt is gone.
-    fn cancel_attempt(&mut self, id: WorkerId, lease: LeaseId, reason: String, out: &mut Effects) {
-        match self.workers.get(&id).and_then(|worker| worker.connection) {
-            Some(connection) => out.messages.push((id, connection, ToWorker::Cancel { lease, reason })),
-            None => self.free_slot(id, lease),
+    fn tell_to_stop(&self, id: WorkerId, lease: LeaseId, reason: String, out: &mut Effects) {
+        if let Some(connection) = self.workers.get(&id).and_then(|worker| worker.connection) {
+            out.messages.push((id, connection, ToWorker::Cancel { lease, reason }));
         }
     }
 
     fn put_in_force(&mut self, id: WorkerId, task: TaskId, work: u64, lease: LeaseId, now: UnixMillis) {
         let job = self.jobs.get_mut(&task.job).expect("a lease is given for a live job");
         job.start(task.index, lease, now);
-        let due = now.plus(job.spec.limits.wall_ms).plus(self.tuning.transfer_ms);
-        self.workers.get_mut(&id).expect("a lease is given to a known worker").leases.insert(lease);
-        self.leases
-            .insert(lease, GivenLease { task, worker: id, work, given_at: now, due, work_done: 0, taken_back: false });
-        self.due.insert((due, lease));
+        self.leases.add(
+            lease,
+            GivenLease {
+                task,
+                worker: id,
+                class: job.class,
+                user: job.user.clone(),
+                work,
+                given_at: now,
+                begun: None,
+                work_done: 0,
+                taken_back: false,
+            },
+        );
+        let needs = &self.classes.get(job.class).needs;
+        let worker = self.workers.get_mut(&id).expect("a lease is given to a known worker");
+        if worker.has_room_for(needs) {
+            self.begin(id, lease, now);
+        } else {
+            worker.ahead.insert(lease);
+            self.crowded.insert(id);
+        }
     }
 
-    fn end_lease(&mut self, lease: LeaseId) -> Option<GivenLease> {
-        let given = self.leases.remove(&lease)?;
-        self.due.remove(&(given.due, lease));
+    /// The worker has room for this lease from now on.
+    fn begin(&mut self, id: WorkerId, lease: LeaseId, now: UnixMillis) {
+        let task = self.leases.get(lease).expect("only a lease in force begins").task;
+        let job = &self.jobs[&task.job];
+        let needs = &self.classes.get(job.class).needs;
+        let worker = self.workers.get_mut(&id).expect("a lease is given to a known worker");
+        worker.begin(lease, needs);
+        (worker.moved_at, worker.stuck) = (now, false);
+        if worker.ahead.is_empty() {
+            self.crowded.remove(&id);
+        }
+        let due = now.plus(job.spec.limits.wall_ms).plus(self.tuning.transfer_ms);
+        let charged = job.expected_ms(1).unwrap_or_default().saturating_mul(u64::from(needs.cores));
+        self.leases.begin(lease, Begun { at: now, due, charged });
+        let user = &self.leases.get(lease).expect("looked up above").user;
+        self.fairness.charge(&mut self.classes, user, i64::try_from(charged).unwrap_or(i64::MAX));
+    }
+
+    /// Frees what the lease took of its worker. The caller says what becomes of the task.
+    fn end_lease(&mut self, lease: LeaseId, now: UnixMillis) -> Option<GivenLease> {
+        let given = self.leases.end(lease)?;
+        let needs = &self.classes.get(given.class).needs;
+        if let Some(begun) = given.begun {
+            let used = now.since(begun.at).saturating_mul(u64::from(needs.cores));
+            let rest = i128::from(used) - i128::from(begun.charged);
+            self.fairness.charge(&mut self.classes, &given.user, i64::try_from(rest).unwrap_or(i64::MAX));
+        }
+        let id = given.worker;
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.end(lease, &self.classes.get(given.class).needs);
+            (worker.moved_at, worker.stuck) = (now, false);
+            if worker.ahead.is_empty() {
+                self.crowded.remove(&id);
+            }
+            self.begin_next(id, now);
+            self.refresh_worker(id);
+        }
         Some(given)
     }
 
-    fn free_slot(&mut self, id: WorkerId, lease: LeaseId) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.leases.remove(&lease);
-            self.refresh_worker(id);
+    /// What waits at the worker moves up, in the order in which the worker takes it.
+    fn begin_next(&mut self, id: WorkerId, now: UnixMillis) {
+        while let Some(lease) = self.workers[&id].ahead.first().copied() {
+            let class = self.leases.get(lease).expect("a worker's leases are in force").class;
+            if !self.workers[&id].fits(&self.classes.get(class).needs) {
+                return;
+            }
+            self.begin(id, lease, now);
         }
     }
 
-    /// Keeps `ready` true after a change of the job's tasks.
+    /// Keeps the class's queue true after a change of the job's tasks.
     fn refresh(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Some(key) = job.listed.take() {
-            self.ready.remove(&key);
+        let place = job.has_waiting().then(|| job.place());
+        if job.queued == place {
+            return;
         }
-        if job.has_waiting() {
-            let key = job.ready_key(id);
-            job.listed = Some(key);
-            self.ready.insert(key);
+        let queue = &mut self.classes.get_mut(job.class).queue;
+        // In this order, so that a user who stays does not leave the queue in between.
+        if let Some(place) = place {
+            self.fairness.enqueue(job.class, queue, &job.user, place);
+        }
+        if let Some(former) = std::mem::replace(&mut job.queued, place) {
+            self.fairness.dequeue(job.class, queue, &job.user, former);
         }
     }
 
-    /// Keeps `idle` true after a change of the worker's leases or connection.
+    /// Keeps the classes' lists of idle workers true after a change of the worker's leases or connection.
     fn refresh_worker(&mut self, id: WorkerId) {
-        if self.workers.get(&id).is_some_and(Worker::has_free_slot) {
-            self.idle.insert(id);
-        } else {
-            self.idle.remove(&id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let full = worker.connection.is_none() || worker.is_full();
+        if full && !worker.idle {
+            return;
         }
-    }
-
-    /// Panics if the state contradicts itself. For tests.
-    pub fn check_invariants(&self) {
-        for (lease, given) in &self.leases {
-            let worker = self.workers.get(&given.worker).expect("a lease in force has a known worker");
-            assert!(worker.leases.contains(lease), "{lease:?} is missing at {:?}", given.worker);
-            let job = self.jobs.get(&given.task.job).expect("a lease in force has a live job");
-            assert_eq!(job.lease_of(given.task.index), Some(*lease), "{:?}", given.task);
-            assert!(self.due.contains(&(given.due, *lease)), "{lease:?} is watched");
-        }
-        assert_eq!(self.due.len(), self.leases.len());
-        for (id, job) in &self.jobs {
-            job.check_invariants();
-            for lease in job.leases() {
-                assert!(self.leases.contains_key(&lease), "{id:?} runs under {lease:?}, which is not in force");
+        worker.idle = !full;
+        for id_of_class in &worker.classes {
+            let class = self.classes.get_mut(*id_of_class);
+            if !full && worker.has_room_for(&class.needs) {
+                class.idle.insert(id);
+            } else {
+                class.idle.remove(&id);
             }
-            assert_eq!(self.ready.contains(&job.ready_key(*id)), job.has_waiting(), "{id:?} in the ready list");
-            assert_eq!(job.listed.is_some(), job.has_waiting(), "{id:?} knows its place");
         }
-        assert_eq!(self.ready.len(), self.jobs.values().filter(|job| job.has_waiting()).count());
-        for (id, worker) in &self.workers {
-            assert_eq!(self.idle.contains(id), worker.has_free_slot(), "{id:?} in the idle list");
-            assert!(self.lost_at.contains(&(worker.lost_at, *id)), "{id:?} is watched");
-            assert!(worker.leases.len() <= worker.offer.slots as usize, "{id:?} holds more leases than slots");
-        }
-        assert_eq!(self.lost_at.len(), self.workers.len());
-        assert!(self.idle.iter().all(|id| self.workers.contains_key(id)));
     }
 
     /// Makes a lease of the job's next task for the worker. The caller has checked that both are ready.
@@ -986,15 +1057,82 @@ impl Core {
         let index = job.next_waiting().expect("a ready job has a waiting task");
         let task = TaskId { job: job_id, index };
         let spec = job.spec.clone();
-        let (slot, pool) = (self.workers[&id].speed(&spec.app), self.speed(&spec.app));
-        let work = spec.search.as_ref().map_or(0, |search| speed::portion(search, slot, pool));
+        let work = spec.search.as_ref().map_or(0, |search| {
+            let slot = self.workers[&id].speed(&spec.app);
+            speed::portion(search, slot, self.speed(&spec.app))
+        });
         let seal = self.secret.seal(lease, task, work, id);
-        let message = Lease { lease, task, work, seal, job: spec };
         self.put_in_force(id, task, work, lease, now);
         let connection = self.workers[&id].connection.expect("an idle worker is connected");
-        out.messages.push((id, connection, ToWorker::Lease(Box::new(message))));
+        out.give(id, connection, Lease { lease, task, work, seal }, &spec);
         out.touched.insert(job_id);
         self.refresh(job_id);
         self.refresh_worker(id);
     }
+
+    /// Panics if the state contradicts itself. For tests.
+    pub fn check_invariants(&self) {
+        for (lease, given) in self.leases.iter() {
+            let worker = self.workers.get(&given.worker).expect("a lease in force has a known worker");
+            assert_eq!(worker.running.contains(&lease), given.begun.is_some(), "{lease:?} at {:?}", given.worker);
+            assert!(worker.holds(lease), "{lease:?} is missing at {:?}", given.worker);
+            let job = self.jobs.get(&given.task.job).expect("a lease in force has a live job");
+            assert!(job.runs_under(given.task.index, lease), "{:?}", given.task);
+        }
+        self.leases.check_invariants();
+        for (id, job) in &self.jobs {
+            job.check_invariants();
+            for lease in job.leases() {
+                assert!(self.leases.get(lease).is_some(), "{id:?} runs under {lease:?}, which is not in force");
+            }
+            assert_eq!(job.queued, job.has_waiting().then(|| job.place()), "{id:?} knows its place");
+            let queue = &self.classes.get(job.class).queue;
+            let listed = queue.turns().filter(|(_, _, _, user, place)| **user == job.user && place.job == *id).count();
+            assert_eq!(listed, usize::from(job.queued.is_some()), "{id:?} in the queue");
+        }
+        for (id, worker) in &self.workers {
+            worker.check_invariants();
+            for lease in worker.leases() {
+                assert!(self.leases.of(*id, lease).is_some(), "{id:?} holds {lease:?}, which is not in force");
+            }
+            assert_eq!(self.crowded.contains(id), !worker.ahead.is_empty(), "{id:?} in the list of the crowded");
+            assert!(self.lost_at.contains(&(worker.lost_at, *id)), "{id:?} is watched");
+            for (class_id, class) in self.classes.iter() {
+                assert_eq!(worker.classes.contains(&class_id), class.needs.met_by(&worker.offer));
+                let idle = worker.connection.is_some()
+                    && worker.classes.contains(&class_id)
+                    && worker.has_room_for(&class.needs);
+                assert_eq!(class.idle.contains(id), idle, "{id:?} in an idle list");
+            }
+        }
+        assert_eq!(self.lost_at.len(), self.workers.len());
+        for (id, class) in self.classes.iter() {
+            let able = |worker: &&Worker| worker.connection.is_some() && worker.classes.contains(&id);
+            assert_eq!(class.able, self.workers.values().filter(able).count());
+            assert!(class.idle.iter().all(|id| self.workers.contains_key(id)));
+            let queued = self.jobs.values().filter(|job| job.class == id && job.queued.is_some()).count();
+            assert_eq!(class.queue.len(), queued);
+        }
+    }
+}
+
+/// Adds the labels that every worker has by itself, and refuses an offer that no honest worker makes.
+fn complete(offer: &mut WorkerOffer) -> Result<(), ConnectError> {
+    if !(1..=SLOTS_MAX).contains(&offer.slots) {
+        return Err(ConnectError::Slots(offer.slots));
+    }
+    let bytes: usize = offer.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if offer.labels.len() > LABELS_MAX || bytes > LABEL_BYTES_MAX || !offer.labels.keys().all(|name| is_label(name)) {
+        return Err(ConnectError::Labels);
+    }
+    let own = [
+        ("os", offer.os.clone()),
+        ("arch", offer.arch.clone()),
+        ("name", offer.name.clone()),
+        ("version", offer.version.clone()),
+        ("slots", offer.slots.to_string()),
+        ("gpus", offer.gpus.to_string()),
+    ];
+    offer.labels.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    Ok(())
 }

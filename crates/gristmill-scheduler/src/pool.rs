@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use gristmill_data::BlobStore;
-use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis};
-use gristmill_proto::message::ToWorker;
-use gristmill_proto::outcome::Outcome;
+use gristmill_proto::id::{JobId, UnixMillis};
+use gristmill_proto::message::{Lease, ToWorker};
 use gristmill_proto::view::{JobView, WorkerView};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -30,7 +29,14 @@ pub(crate) struct Pool {
     pub(crate) share_checkers: ShareCheckers,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     next_connection: AtomicU64,
-    changed: broadcast::Sender<JobId>,
+    changed: broadcast::Sender<Touched>,
+}
+
+/// A job that is no longer what it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched {
+    pub(crate) job: JobId,
+    pub(crate) ended: bool,
 }
 
 #[derive(Clone)]
@@ -81,6 +87,7 @@ impl Pool {
         let result = event(&mut core, self.clock.now(), &mut effects);
         let pool = self.clone();
         let Effects { changes, messages, touched } = effects;
+        let touched = touched.into_iter().map(|job| Touched { job, ended: !core.is_live(job) }).collect::<Vec<_>>();
         self.writer.hand_over(changes, move || {
             for (_, connection, message) in messages {
                 pool.send(connection, message);
@@ -129,10 +136,6 @@ impl Pool {
         }
     }
 
-    pub(crate) fn outcome(&self, lease: LeaseId) -> Result<Option<(TaskId, Outcome)>, StoreError> {
-        self.read(|reader| reader.outcome(lease))
-    }
-
     /// Every worker known: connected ones first.
     pub(crate) fn workers(&self) -> Result<Vec<WorkerView>, StoreError> {
         let mut counted: HashMap<_, _> = self.read(Reader::workers)?.into_iter().map(|view| (view.id, view)).collect();
@@ -158,7 +161,7 @@ impl Pool {
         Ok(views)
     }
 
-    pub(crate) fn watch(&self) -> broadcast::Receiver<JobId> {
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Touched> {
         self.changed.subscribe()
     }
 
@@ -178,8 +181,12 @@ impl Pool {
     pub(crate) fn send(&self, id: ConnectionId, message: ToWorker) {
         let mut connections = lock(&self.connections);
         let Some(connection) = connections.get(&id) else { return };
-        if let ToWorker::Lease(lease) = &message {
-            connection.upload.grant(lease.job.limits.disk_bytes);
+        if let ToWorker::Leases { jobs, leases } = &message {
+            let allowed = |lease: &Lease| {
+                let spec = jobs.iter().find(|(job, _)| *job == lease.task.job).map(|(_, spec)| spec);
+                spec.map_or(0, |spec| spec.limits.disk_bytes)
+            };
+            connection.upload.grant(leases.iter().map(allowed).fold(0, u64::saturating_add));
         }
         if connection.outbox.try_send(message).is_err() {
             connections.remove(&id);
@@ -232,6 +239,6 @@ impl Clock {
 
 /// A panic elsewhere must not take the pool down: the core asserts only in tests, and what it holds is restored from
 /// the store at the next start anyway.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,16 +5,20 @@ mod blobs;
 mod events;
 mod worker_session;
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use gristmill_data::BlobStore;
+use gristmill_proto::app::AppManifest;
+use gristmill_proto::digest::Digest;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +73,8 @@ pub struct Scheduler {
 
 pub(crate) struct Api {
     pub(crate) pool: Arc<Pool>,
+    pub(crate) pool_name: Arc<str>,
+    pub(crate) manifests: Mutex<HashMap<Digest, Arc<AppManifest>>>,
     /// Shown by whoever may change jobs.
     pub(crate) token: Arc<str>,
     pub(crate) about: serde_json::Map<String, serde_json::Value>,
@@ -142,6 +148,8 @@ impl Scheduler {
         let stopping = shutdown.child_token();
         let api = Arc::new(Api {
             pool: self.pool.clone(),
+            manifests: Mutex::default(),
+            pool_name: self.pool.look(|core, _| core.pool().into()),
             token: self.token,
             about: self.about,
             watchers: Arc::new(Semaphore::new(events::WATCHERS_MAX)),
@@ -150,7 +158,9 @@ impl Scheduler {
         let router = api::routes(api).merge(self.extra);
         let ticking = tokio::spawn(tick(self.pool.clone(), stopping.clone()));
         let failure = self.pool.failure();
-        let server = axum::serve(self.listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
+        // Small messages must not wait for each other's acknowledgement.
+        let listener = self.listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let server = axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
         info!(address = %self.address, "pool listens");
         let served = tokio::select! {
             served = async { server.await } => served.map_err(ServerError::Serve),

@@ -3,6 +3,7 @@
 mod schema;
 mod writer;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +11,13 @@ use gristmill_proto::codec;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::JobSpec;
+use gristmill_proto::key::Signature;
 use gristmill_proto::outcome::Outcome;
+use gristmill_proto::receipt::{Receipt, Statement, digest_of_job, path_of};
 use gristmill_proto::view::{Closest, JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use crate::core::{Change, Fault, Needs, PoolSecret, Shares, Speed, StoredJob, StoredResult};
+use crate::core::{Change, Fault, Needs, PoolSecret, ResultAdded, Shares, Speed, StoredJob, StoredResult};
 pub use writer::{Writer, WriterFailed};
 
 /// Results shown with a job.
@@ -42,6 +45,25 @@ pub enum StoreError {
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+}
+
+/// What an attempt left, as it is on disk.
+pub struct StoredAttempt {
+    pub lease: LeaseId,
+    pub worker: WorkerId,
+    pub outcome: Outcome,
+    pub verdict: Verdict,
+    /// Why it is rejected.
+    pub reason: Option<String>,
+    pub at: UnixMillis,
+}
+
+/// A receipt with what it speaks of.
+pub struct StoredReceipt {
+    pub receipt: Receipt,
+    pub spec: JobSpec,
+    /// Encoded, as it was signed.
+    pub outcome: Vec<u8>,
 }
 
 /// What a start of the pool finds.
@@ -154,14 +176,66 @@ impl Store {
     /// Commits a group of changes: all or none.
     pub fn commit<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), rusqlite::Error> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut sums = Sums::default();
         for change in changes {
-            apply(&transaction, change)?;
+            apply(&transaction, change, &mut sums)?;
         }
+        sums.apply(&transaction)?;
         transaction.commit()
     }
 }
 
-fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
+/// What many changes of one commit add up to, written once.
+#[derive(Default)]
+struct Sums {
+    work: HashMap<JobId, u64>,
+    workers: HashMap<WorkerId, Counts>,
+    standings: HashMap<WorkerId, Shares>,
+    speeds: HashMap<Digest, Speed>,
+}
+
+#[derive(Default)]
+struct Counts {
+    certified: u64,
+    failed: u64,
+    rejected: u64,
+    shares: u64,
+}
+
+impl Sums {
+    fn worked(&mut self, job: JobId, units: u64) {
+        if units > 0 {
+            let sum = self.work.entry(job).or_default();
+            *sum = sum.saturating_add(units);
+        }
+    }
+
+    fn counts(&mut self, worker: WorkerId) -> &mut Counts {
+        self.workers.entry(worker).or_default()
+    }
+
+    fn apply(self, sql: &Connection) -> Result<(), rusqlite::Error> {
+        for (job, units) in self.work {
+            let add = "UPDATE job SET work_done = min(work_done + ?2, 9007199254740991) WHERE id = ?1";
+            sql.prepare_cached(add)?.execute(params![job.0, units.min(1 << 53)])?;
+        }
+        for (worker, Counts { certified, failed, rejected, shares }) in self.workers {
+            let add = "INSERT INTO worker (id, certified, failed, rejected, shares) VALUES (?1, ?2, ?3, ?4, ?5)
+                ON CONFLICT (id) DO UPDATE SET certified = certified + ?2, failed = failed + ?3,
+                    rejected = rejected + ?4, shares = shares + ?5";
+            sql.prepare_cached(add)?.execute(params![worker.0, certified, failed, rejected, shares])?;
+        }
+        for (worker, standing) in self.standings {
+            stands(sql, worker, standing)?;
+        }
+        for (app, speed) in self.speeds {
+            measured(sql, app, speed)?;
+        }
+        Ok(())
+    }
+}
+
+fn apply(sql: &Connection, change: &Change, sums: &mut Sums) -> Result<(), rusqlite::Error> {
     match change {
         Change::JobAdded { job, spec, needs, at } => {
             let mut add = sql.prepare_cached(
@@ -169,29 +243,17 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
             )?;
             add.execute(params![job.0, spec.external_id, codec::encode(&**spec), codec::encode(needs), at.0])?;
         }
-        Change::ResultAdded { task, lease, worker, outcome, receipt, verdict, vain, work, shares, at } => {
-            let mut add = sql.prepare_cached(
-                "INSERT INTO result (lease, job, task, worker, outcome, signature, verdict, shown, work, shares, at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?;
-            add.execute(params![
-                lease.0,
-                task.job.0,
-                task.index,
-                worker.0,
-                codec::encode(&**outcome),
-                receipt.signature.0,
-                verdict_word(*verdict),
-                !vain,
-                work,
-                shares,
-                at.0
-            ])?;
-            shared(sql, *worker, *shares)?;
-            worked(sql, task.job, *work)?;
-            if *verdict == Verdict::Certified {
-                count(sql, *worker, "certified")?;
-            }
+        Change::BatchSigned { batch, worker, leaves, signature } => {
+            let leaves: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0).collect();
+            sql.prepare_cached("INSERT INTO batch (id, worker, leaves, signature) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![batch.0, worker.0, leaves, signature.0])?;
+        }
+        Change::ResultAdded(result) => {
+            add_result(sql, result)?;
+            sums.worked(result.task.job, result.work);
+            let counts = sums.counts(result.worker);
+            counts.shares += result.shares;
+            counts.certified += u64::from(result.verdict == Verdict::Certified);
         }
         Change::CameCloser { job, closest } => {
             sql.prepare_cached(
@@ -199,36 +261,77 @@ fn apply(sql: &Connection, change: &Change) -> Result<(), rusqlite::Error> {
             )?
             .execute(params![job.0, closest.score, closest.text, closest.record])?;
         }
-        Change::StandingChanged { worker, standing } => stands(sql, *worker, *standing)?,
-        Change::SpeedMeasured { app, speed } => measured(sql, *app, *speed)?,
-        Change::VerdictGiven { task: _, lease, worker, certified, reason, at: _ } => {
-            let verdict = verdict_word(if *certified { Verdict::Certified } else { Verdict::Rejected });
-            sql.prepare_cached("UPDATE result SET verdict = ?2, reason = ?3 WHERE lease = ?1")?
-                .execute(params![lease.0, verdict, reason])?;
-            count(sql, *worker, verdict)?;
+        Change::StandingChanged { worker, standing } => drop(sums.standings.insert(*worker, *standing)),
+        Change::SpeedMeasured { app, speed } => drop(sums.speeds.insert(*app, *speed)),
+        Change::VerdictGiven { task, lease, worker, certified, reason, at: _ } => {
+            let verdict = if *certified { Verdict::Certified } else { Verdict::Rejected };
+            if *certified {
+                certified_once(sql, *task)?;
+            }
+            let judge = "UPDATE result SET verdict = ?4, reason = ?5 WHERE job = ?1 AND task = ?2 AND lease = ?3";
+            sql.prepare_cached(judge)?.execute(params![
+                task.job.0,
+                task.index,
+                lease.0,
+                verdict_word(verdict),
+                reason
+            ])?;
+            let counts = sums.counts(*worker);
+            counts.certified += u64::from(*certified);
+            counts.rejected += u64::from(!certified);
         }
         Change::AttemptFailed { task, lease, worker, fault, reason, work_done, at } => {
             let mut add = sql.prepare_cached(
                 "INSERT INTO failure (lease, job, task, worker, fault, reason, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
             add.execute(params![lease.0, task.job.0, task.index, worker.0, fault_word(*fault), reason, at.0])?;
-            worked(sql, task.job, *work_done)?;
-            count(sql, *worker, "failed")?;
+            sums.worked(task.job, *work_done);
+            sums.counts(*worker).failed += 1;
         }
-        Change::JobEnded { job, state, reason, at } => {
-            sql.prepare_cached("UPDATE job SET state = ?2, reason = ?3, finished_at = ?4 WHERE id = ?1")?
-                .execute(params![job.0, state_word(*state), reason, at.0])?;
+        Change::JobEnded { job, state, reason, done, failed, at } => {
+            sql.prepare_cached(
+                "UPDATE job SET state = ?2, reason = ?3, tasks_done = ?4, tasks_failed = ?5, finished_at = ?6
+                 WHERE id = ?1",
+            )?
+            .execute(params![job.0, state_word(*state), reason, done, failed, at.0])?;
         }
     }
     Ok(())
 }
 
-fn worked(sql: &Connection, job: JobId, units: u64) -> Result<(), rusqlite::Error> {
-    if units > 0 {
-        let add = "UPDATE job SET work_done = min(work_done + ?2, 9007199254740991) WHERE id = ?1";
-        sql.prepare_cached(add)?.execute(params![job.0, units.min(1 << 53)])?;
+fn add_result(sql: &Connection, result: &ResultAdded) -> Result<(), rusqlite::Error> {
+    let ResultAdded { task, lease, worker, batch, position, outcome, verdict, shown, work, shares, at } = result;
+    if *verdict == Verdict::Certified {
+        certified_once(sql, *task)?;
     }
+    sql.prepare_cached(
+        "INSERT INTO result (job, task, lease, worker, batch, position, outcome, verdict, shown, work, shares, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?
+    .execute(params![
+        task.job.0,
+        task.index,
+        lease.0,
+        worker.0,
+        batch.0,
+        position,
+        outcome,
+        verdict_word(*verdict),
+        shown,
+        work,
+        shares,
+        at.0
+    ])?;
     Ok(())
+}
+
+/// One certified result a task, whatever the core believes.
+fn certified_once(sql: &Connection, task: TaskId) -> Result<(), rusqlite::Error> {
+    let find = "SELECT 1 FROM result WHERE job = ?1 AND task = ?2 AND verdict = 'certified'";
+    match sql.prepare_cached(find)?.exists(params![task.job.0, task.index])? {
+        false => Ok(()),
+        true => Err(rusqlite::Error::StatementChangedRows(2)),
+    }
 }
 
 fn measured(sql: &Connection, app: Digest, speed: Speed) -> Result<(), rusqlite::Error> {
@@ -238,26 +341,10 @@ fn measured(sql: &Connection, app: Digest, speed: Speed) -> Result<(), rusqlite:
     Ok(())
 }
 
-fn shared(sql: &Connection, worker: WorkerId, found: u64) -> Result<(), rusqlite::Error> {
-    if found > 0 {
-        let add = "INSERT INTO worker (id, shares) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET shares = shares + ?2";
-        sql.prepare_cached(add)?.execute(params![worker.0, found])?;
-    }
-    Ok(())
-}
-
 fn stands(sql: &Connection, worker: WorkerId, standing: Shares) -> Result<(), rusqlite::Error> {
     let put = "INSERT INTO worker (id, shares_found, shares_expected) VALUES (?1, ?2, ?3)
         ON CONFLICT (id) DO UPDATE SET shares_found = ?2, shares_expected = ?3";
     sql.prepare_cached(put)?.execute(params![worker.0, standing.found, standing.expected])?;
-    Ok(())
-}
-
-fn count(sql: &Connection, worker: WorkerId, column: &str) -> Result<(), rusqlite::Error> {
-    let add = format!(
-        "INSERT INTO worker (id, {column}) VALUES (?1, 1) ON CONFLICT (id) DO UPDATE SET {column} = {column} + 1"
-    );
-    sql.prepare_cached(&add)?.execute([worker.0])?;
     Ok(())
 }
 
@@ -289,17 +376,15 @@ impl Reader {
     /// The job as it is on disk. A live one still lacks what only the core knows: see [`crate::core::JobStatus`].
     pub fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         let mut find = self.connection.prepare_cached(
-            "SELECT external_id, spec, state, reason, created_at, finished_at, work_done,
-                    CASE state WHEN 'live' THEN 0
-                        ELSE (SELECT count(*) FROM result WHERE job = ?1 AND verdict = 'certified') END,
-                    closest_score, closest_text, closest_record
+            "SELECT external_id, spec, state, reason, created_at, finished_at, work_done, tasks_done,
+                    closest_score, closest_text, closest_record, tasks_failed
              FROM job WHERE id = ?1",
         )?;
         let mut rows = find.query([id.0])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let spec = decode::<JobSpec>(row, 1)?;
         let state = state_of(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?;
-        let done = row.get(7)?;
+        let (done, failed) = (row.get(7)?, row.get(11)?);
         Ok(Some(JobView {
             id,
             external_id: row.get(0)?,
@@ -309,7 +394,7 @@ impl Reader {
             reason: row.get(3)?,
             created_at_ms: UnixMillis(row.get(4)?),
             finished_at_ms: row.get::<_, Option<u64>>(5)?.map(UnixMillis),
-            tasks: TaskCounts { total: spec.tasks, done, ..TaskCounts::default() },
+            tasks: TaskCounts { total: spec.tasks, done, failed, ..TaskCounts::default() },
             progress: Progress { done: row.get(6)?, rate_per_s: 0.0 },
             workers: 0,
             closest: closest_of(row)?,
@@ -317,18 +402,16 @@ impl Reader {
         }))
     }
 
-    /// Results with an answer or files, the newest last.
+    /// The first results that somebody may ask for.
     fn results(&self, job: JobId) -> Result<Vec<ResultView>, StoreError> {
         let mut find = self.connection.prepare_cached(
-            "SELECT task, lease, worker, outcome, verdict FROM result WHERE job = ?1 AND shown = 1 ORDER BY at, lease",
+            "SELECT task, lease, worker, outcome, verdict FROM result WHERE job = ?1 AND shown = 1
+             ORDER BY at LIMIT ?2",
         )?;
-        let mut rows = find.query([job.0])?;
+        let mut rows = find.query(params![job.0, RESULTS_SHOWN_MAX])?;
         let mut results = Vec::new();
         while let Some(row) = rows.next()? {
             let outcome = decode::<Outcome>(row, 3)?;
-            if outcome.answer.is_none() && outcome.files.is_empty() {
-                continue;
-            }
             results.push(ResultView {
                 task: row.get(0)?,
                 lease: row.get(1)?,
@@ -337,20 +420,46 @@ impl Reader {
                 files: outcome.files,
                 verdict: verdict_of(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
             });
-            if results.len() == RESULTS_SHOWN_MAX {
-                break;
-            }
         }
         Ok(results)
     }
 
-    /// What an attempt left, for its task's owner.
-    pub fn outcome(&self, lease: LeaseId) -> Result<Option<(TaskId, Outcome)>, StoreError> {
-        let mut find = self.connection.prepare_cached("SELECT job, task, outcome FROM result WHERE lease = ?1")?;
-        let mut rows = find.query([lease.0])?;
+    /// All that the task's attempts left, and what became of it.
+    pub fn attempts(&self, task: TaskId) -> Result<Vec<StoredAttempt>, StoreError> {
+        let mut find = self.connection.prepare_cached(
+            "SELECT lease, worker, outcome, verdict, reason, at FROM result WHERE job = ?1 AND task = ?2",
+        )?;
+        let mut rows = find.query(params![task.job.0, task.index])?;
+        let mut attempts = Vec::new();
+        while let Some(row) = rows.next()? {
+            attempts.push(StoredAttempt {
+                lease: LeaseId(row.get(0)?),
+                worker: WorkerId(row.get(1)?),
+                outcome: decode(row, 2)?,
+                verdict: verdict_of(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+                reason: row.get(4)?,
+                at: UnixMillis(row.get(5)?),
+            });
+        }
+        Ok(attempts)
+    }
+
+    /// The worker's signed statement of an attempt.
+    pub fn receipt(&self, pool: &str, task: TaskId, lease: LeaseId) -> Result<Option<StoredReceipt>, StoreError> {
+        let mut find = self.connection.prepare_cached(
+            "SELECT spec, outcome, position, leaves, signature FROM result
+             JOIN batch ON batch.id = batch JOIN job ON job.id = job
+             WHERE job = ?1 AND task = ?2 AND lease = ?3",
+        )?;
+        let mut rows = find.query(params![task.job.0, task.index, lease.0])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let task = TaskId { job: JobId(row.get(0)?), index: row.get(1)? };
-        Ok(Some((task, decode(row, 2)?)))
+        let spec = decode::<JobSpec>(row, 0)?;
+        let outcome: Vec<u8> = row.get(1)?;
+        let leaves: Vec<u8> = row.get(3)?;
+        let leaves: Vec<Digest> = leaves.as_chunks::<32>().0.iter().map(|leaf| Digest(*leaf)).collect();
+        let statement = Statement::new(pool, lease, task, spec.app, digest_of_job(&spec), &outcome);
+        let (path, signature) = (path_of(&leaves, row.get(2)?), Signature(row.get(4)?));
+        Ok(Some(StoredReceipt { receipt: Receipt { statement, path, signature }, spec, outcome }))
     }
 
     /// Counts of every worker that ever returned something.

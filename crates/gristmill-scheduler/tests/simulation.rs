@@ -6,17 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_proto::app::{Runtime, Target};
+use gristmill_proto::codec::{decode, encode};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::{DoneWhen, JobSpec, Limits, Search, Trust};
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::{HeldLease, Lease, Seal, ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
-use gristmill_proto::receipt::Statement;
+use gristmill_proto::receipt::{Statement, digest_of_job, sign_batch, signer_of_batch};
 use gristmill_proto::view::{Closest, JobState, Verdict};
 use gristmill_scheduler::core::{
-    Change, ConnectionId, Core, Effects, Fault, Finish, PoolSecret, Speed, StoredJob, StoredResult, Tuning,
-    VerdictError,
+    Batch, Change, ConnectionId, Core, Effects, Fault, Finish, PoolSecret, ResultAdded, Speed, StoredJob, StoredResult,
+    Tuning, VerdictError,
 };
 use gristmill_scheduler::store::Store;
 
@@ -108,12 +109,46 @@ fn busy_worker() -> (Core, WorkerId, Vec<LeaseId>) {
     (core, id, leases_in(&effects))
 }
 
-fn leases_in(effects: &Effects) -> Vec<LeaseId> {
-    let lease = |(_, _, message): &(WorkerId, ConnectionId, ToWorker)| match message {
-        ToWorker::Lease(lease) => Some(lease.lease),
-        _ => None,
+/// A lease and its job, as a worker knows them.
+#[derive(Clone, Debug)]
+struct Given {
+    lease: LeaseId,
+    task: TaskId,
+    work: u64,
+    seal: Seal,
+    job: Arc<JobSpec>,
+}
+
+fn given_in(message: &ToWorker) -> Vec<Given> {
+    let ToWorker::Leases { jobs, leases } = message else { return Vec::new() };
+    let jobs: BTreeMap<JobId, &Arc<JobSpec>> = jobs.iter().map(|(id, job)| (*id, job)).collect();
+    let given = |lease: &Lease| {
+        let Lease { lease, task, work, seal } = *lease;
+        Given { lease, task, work, seal, job: jobs[&task.job].clone() }
     };
-    effects.messages.iter().filter_map(lease).collect()
+    leases.iter().map(given).collect()
+}
+
+fn all_given(effects: &Effects) -> Vec<Given> {
+    effects.messages.iter().flat_map(|(_, _, message)| given_in(message)).collect()
+}
+
+fn leases_in(effects: &Effects) -> Vec<LeaseId> {
+    all_given(effects).iter().map(|given| given.lease).collect()
+}
+
+/// What a worker with this key sends of attempts that have ended.
+fn batch_of(ended: Vec<(&Given, Outcome)>, key: &WorkerKey, closest: Option<&Closest>) -> Batch {
+    let (mut leaves, mut finishes) = (Vec::new(), Vec::new());
+    for (given, outcome) in ended {
+        let encoded = encode(&outcome);
+        let (app, job) = (given.job.app, digest_of_job(&given.job));
+        leaves.push(Statement::new(POOL, given.lease, given.task, app, job, &encoded).leaf());
+        let (lease, outcome) = (given.lease, Box::new(outcome));
+        finishes.push(Finish { lease, outcome, encoded, flaw: None, shares: 0, closest: closest.cloned() });
+    }
+    let signature = sign_batch(&leaves, key);
+    Batch { finishes, leaves, signature }
 }
 
 #[test]
@@ -131,16 +166,16 @@ fn a_lease_that_its_worker_does_not_list_is_given_anew() {
 }
 
 /// Ends an attempt well, without an answer.
-fn end(core: &mut Core, id: WorkerId, lease: &Lease, closest: Option<Closest>) -> Effects {
+fn end(core: &mut Core, id: WorkerId, lease: &Given, closest: Option<&Closest>) -> Effects {
     end_with(core, id, lease, None, closest)
 }
 
 fn end_with(
     core: &mut Core,
     id: WorkerId,
-    lease: &Lease,
+    lease: &Given,
     answer: Option<Vec<u8>>,
-    closest: Option<Closest>,
+    closest: Option<&Closest>,
 ) -> Effects {
     let outcome = Outcome {
         exit: Exit::Code(0),
@@ -150,20 +185,15 @@ fn end_with(
         stderr: Log::default(),
         usage: Usage { work_done: lease.work, ..Usage::default() },
     };
-    let statement = Statement::new(POOL, lease.lease, lease.task, &lease.job, &outcome);
-    let signature = statement.sign(&WorkerKey::from_bytes(&[1; 32]).unwrap()).signature;
-    let finish = Finish { lease: lease.lease, outcome: Box::new(outcome), signature, flaw: None, shares: 0, closest };
+    let batch = batch_of(vec![(lease, outcome)], &WorkerKey::from_bytes(&[1; 32]).unwrap(), closest);
     let mut effects = Effects::default();
-    core.finished(id, ConnectionId(1), finish, UnixMillis(2), &mut effects);
+    core.finished(id, ConnectionId(1), batch, UnixMillis(2), &mut effects);
     core.check_invariants();
     effects
 }
 
-fn lease_in(effects: &Effects) -> Option<Lease> {
-    effects.messages.iter().find_map(|(_, _, message)| match message {
-        ToWorker::Lease(lease) => Some((**lease).clone()),
-        _ => None,
-    })
+fn lease_in(effects: &Effects) -> Option<Given> {
+    all_given(effects).into_iter().next()
 }
 
 /// A job that came first does not keep the slots that come free.
@@ -175,18 +205,46 @@ fn jobs_take_turns() {
     core.submit(spec.clone(), &[target()], UnixMillis(1), &mut effects).unwrap();
     assert_eq!(leases_in(&effects), [], "both slots are taken");
     let task = TaskId { job: JobId(1), index: 0 };
-    let first = Lease { lease: leases[0], task, work: 0, seal: Seal([0; 16]), job: Arc::new(spec) };
+    let first = Given { lease: leases[0], task, work: 0, seal: Seal([0; 16]), job: Arc::new(spec) };
     let effects = end(&mut core, id, &first, None);
     assert_eq!(lease_in(&effects).map(|lease| lease.task.job), Some(JobId(2)));
 }
 
+/// Slots that come free because nobody wants their attempts any more are not left idle until somebody speaks.
+#[test]
+fn cancelled_attempts_make_room_at_once() {
+    let (mut core, _, leases) = busy_worker();
+    let mut effects = Effects::default();
+    let spec = JobSpec { tasks: 10, ..JobSpec::new(Digest::of(b"app")) };
+    core.submit(spec, &[target()], UnixMillis(1), &mut effects).unwrap();
+    assert_eq!(leases_in(&effects), []);
+    core.cancel(JobId(1), "not wanted", UnixMillis(2), &mut effects);
+    assert_eq!(leases_in(&effects).len(), leases.len());
+    assert!(all_given(&effects).iter().all(|given| given.task.job == JobId(2)));
+    core.check_invariants();
+}
+
+/// An answer that turns out wrong costs the worker the job, and its slots go to others.
+#[test]
+fn a_verdict_makes_room_at_once() {
+    let (mut core, id, leases) = searching_on(2, WORK_MAX);
+    let mut effects = Effects::default();
+    core.submit(JobSpec::new(Digest::of(b"app")), &[target()], UnixMillis(1), &mut effects).unwrap();
+    end_with(&mut core, id, &leases[0], Some(b"found".to_vec()), None);
+    let mut effects = Effects::default();
+    core.judge(JobId(1), leases[0].lease, false, "wrong", UnixMillis(3), &mut effects).unwrap();
+    core.submit(JobSpec::new(Digest::of(b"app")), &[target()], UnixMillis(4), &mut effects).unwrap();
+    assert!(all_given(&effects).iter().any(|given| given.task.job == JobId(3)), "{effects:?}");
+    core.check_invariants();
+}
+
 /// One search, one slot.
-fn searching(work_max: u64) -> (Core, WorkerId, Lease) {
+fn searching(work_max: u64) -> (Core, WorkerId, Given) {
     let (core, id, mut leases) = searching_on(1, work_max);
     (core, id, leases.remove(0))
 }
 
-fn searching_on(slots: u32, work_max: u64) -> (Core, WorkerId, Vec<Lease>) {
+fn searching_on(slots: u32, work_max: u64) -> (Core, WorkerId, Vec<Given>) {
     let mut core = Core::new(POOL.to_owned(), SECRET, TUNING, 1, JobId(1));
     let id = WorkerKey::from_bytes(&[1; 32]).unwrap().id();
     let mut effects = Effects::default();
@@ -201,11 +259,7 @@ fn searching_on(slots: u32, work_max: u64) -> (Core, WorkerId, Vec<Lease>) {
     core.submit(spec, &[target()], UnixMillis(0), &mut effects).unwrap();
     core.connect(id, ConnectionId(1), WorkerOffer { slots, ..offer() }, &[], UnixMillis(0), &mut effects).unwrap();
     core.greeted(id, UnixMillis(0), &mut effects);
-    let leases = effects.messages.iter().filter_map(|(_, _, message)| match message {
-        ToWorker::Lease(lease) => Some((**lease).clone()),
-        _ => None,
-    });
-    (core, id, leases.collect())
+    (core, id, all_given(&effects))
 }
 
 #[test]
@@ -243,7 +297,7 @@ fn only_a_better_near_miss_is_kept() {
     let mut kept = Vec::new();
     for score in [3, 5, 4, 5, 6] {
         let closest = Closest { score, text: score.to_string(), record: String::new() };
-        let effects = end(&mut core, id, &lease, Some(closest));
+        let effects = end(&mut core, id, &lease, Some(&closest));
         kept.extend(effects.changes.iter().filter_map(|change| match change {
             Change::CameCloser { closest, .. } => Some(closest.score),
             _ => None,
@@ -310,17 +364,17 @@ struct SimulatedWorker {
     connection: Option<ConnectionId>,
     /// Never comes back.
     gone: bool,
-    held: BTreeMap<LeaseId, (Lease, UnixMillis, bool)>,
+    held: BTreeMap<LeaseId, (Given, UnixMillis, bool)>,
 }
 
 /// Something under way.
 #[derive(Clone, Debug)]
 enum Delivery {
     ToWorker(usize, ConnectionId, ToWorker),
-    Finished(usize, ConnectionId, LeaseId, Box<Outcome>, Box<gristmill_proto::key::Signature>),
+    Finished(usize, ConnectionId, Box<Batch>),
+    Returned(usize, ConnectionId, Vec<LeaseId>),
     Alive(usize, ConnectionId, Vec<LeaseId>),
     Progress(usize, ConnectionId, LeaseId, u64),
-    Declined(usize, ConnectionId, LeaseId),
     Verdict(JobId, LeaseId, bool),
 }
 
@@ -485,15 +539,15 @@ impl Simulation {
     fn commit(&mut self) {
         for effects in std::mem::take(&mut self.uncommitted) {
             for change in &effects.changes {
-                if let Change::ResultAdded { lease, .. } | Change::AttemptFailed { lease, .. } = change {
+                if let Change::ResultAdded(ResultAdded { lease, .. }) | Change::AttemptFailed { lease, .. } = change {
                     self.ended.insert(*lease);
                 }
                 match change {
                     Change::JobAdded { job, .. } => {
                         self.acknowledged.insert(*job);
                     }
-                    Change::ResultAdded { task, lease, outcome, verdict: Verdict::Pending, .. } => {
-                        self.post(&Delivery::Verdict(task.job, *lease, is_true(outcome)));
+                    Change::ResultAdded(ResultAdded { task, lease, outcome, verdict: Verdict::Pending, .. }) => {
+                        self.post(&Delivery::Verdict(task.job, *lease, is_true(&decoded(outcome))));
                     }
                     Change::AttemptFailed { task, worker, fault: Fault::Worker, .. }
                     | Change::VerdictGiven { task, worker, certified: false, .. } => {
@@ -505,7 +559,7 @@ impl Simulation {
             self.disk.extend(effects.changes);
             for (worker, connection, message) in effects.messages {
                 let number = self.workers.iter().position(|w| w.key.id() == worker).expect("a known worker");
-                if let ToWorker::Lease(lease) = &message {
+                for lease in given_in(&message) {
                     assert!(
                         !self.excluded.contains(&(lease.task.job, worker)),
                         "{worker:?} gets more of {:?}",
@@ -545,7 +599,7 @@ impl Simulation {
         // The submitter looks at what waits for it.
         for (task, lease) in pending {
             let truth = self.disk.iter().any(|change| {
-                matches!(change, Change::ResultAdded { lease: l, outcome, .. } if *l == lease && is_true(outcome))
+                matches!(change, Change::ResultAdded(result) if result.lease == lease && is_true(&decoded(&result.outcome)))
             });
             self.post(&Delivery::Verdict(task.job, lease, truth));
         }
@@ -611,12 +665,11 @@ impl Simulation {
             worker.held.remove(&lease);
         }
         // What had finished before the connection broke is told again.
-        let again: Vec<(Lease, bool)> =
+        let again: Vec<(Given, bool)> =
             worker.held.values().filter(|(_, _, done)| *done).map(|(lease, _, done)| (lease.clone(), *done)).collect();
         self.act(|core, now, effects| core.greeted(id, now, effects));
-        for (lease, _) in again {
-            self.finish(number, connection, &lease);
-        }
+        let again: Vec<Given> = again.into_iter().map(|(lease, _)| lease).collect();
+        self.finish(number, connection, &again);
     }
 
     /// Attempts that are due end.
@@ -626,55 +679,66 @@ impl Simulation {
         if self.workers[number].character == Character::Liar && self.random.chance(30) {
             self.finish_for_another(number, connection);
         }
-        let due: Vec<Lease> = self.workers[number]
+        let due: Vec<Given> = self.workers[number]
             .held
             .values()
             .filter(|(_, at, done)| !done && *at <= self.now)
             .map(|(lease, _, _)| lease.clone())
             .collect();
-        for lease in due {
-            if self.workers[number].character == Character::Silent {
-                continue;
-            }
+        if self.workers[number].character == Character::Silent {
+            return;
+        }
+        for lease in &due {
             if self.random.chance(30) {
                 let done = self.random.below(1000);
                 self.post(&Delivery::Progress(number, connection, lease.lease, done));
             }
-            self.finish(number, connection, &lease);
         }
+        self.finish(number, connection, &due);
     }
 
     /// Claims an attempt that is under way elsewhere.
     fn finish_for_another(&mut self, number: usize, connection: ConnectionId) {
         let theirs = self.workers.iter().flat_map(|worker| worker.held.values()).map(|(lease, _, _)| lease.clone());
-        let theirs: Vec<Lease> = theirs.filter(|lease| !self.workers[number].held.contains_key(&lease.lease)).collect();
+        let theirs: Vec<Given> = theirs.filter(|lease| !self.workers[number].held.contains_key(&lease.lease)).collect();
         if !theirs.is_empty() {
-            let lease = &theirs[self.random.index(theirs.len())];
-            self.finish(number, connection, lease);
+            let lease = theirs[self.random.index(theirs.len())].clone();
+            self.finish(number, connection, &[lease]);
         }
     }
 
-    fn finish(&mut self, number: usize, connection: ConnectionId, lease: &Lease) {
+    /// Says that these attempts have ended, all at once.
+    fn finish(&mut self, number: usize, connection: ConnectionId, ended: &[Given]) {
         let worker = &mut self.workers[number];
-        if let Some(held) = worker.held.get_mut(&lease.lease) {
-            held.2 = true;
+        if ended.is_empty() {
+            return;
         }
-        let character = worker.character;
-        let mut outcome = outcome_of(lease, worker.key.id());
-        match character {
-            Character::Liar => outcome.answer = Some(b"a lie".to_vec()),
-            Character::Idler if lease.job.done_when == DoneWhen::AnyTask => {
-                (outcome.answer, outcome.usage.work_done) = (None, 1);
+        let (character, id) = (worker.character, worker.key.id());
+        let mut outcomes = Vec::new();
+        for lease in ended {
+            if let Some(held) = worker.held.get_mut(&lease.lease) {
+                held.2 = true;
             }
-            Character::Broken => outcome = Outcome::not_run("no such runtime"),
-            Character::Unlucky if lease.lease.0.is_multiple_of(2) => outcome.exit = Exit::Code(1),
-            _ => {}
+            let mut outcome = outcome_of(lease, id);
+            match character {
+                Character::Liar => outcome.answer = Some(b"a lie".to_vec()),
+                Character::Idler if lease.job.done_when == DoneWhen::AnyTask => {
+                    (outcome.answer, outcome.usage.work_done) = (None, 1);
+                }
+                Character::Broken => outcome = Outcome::not_run("no such runtime"),
+                Character::Unlucky if lease.lease.0.is_multiple_of(2) => outcome.exit = Exit::Code(1),
+                _ => {}
+            }
+            outcomes.push((lease, outcome));
         }
-        let statement = Statement::new(POOL, lease.lease, lease.task, &lease.job, &outcome);
         let forged = WorkerKey::from_bytes(&[99; 32]).unwrap();
         let key = if character == Character::Forger { &forged } else { &worker.key };
-        let signature = statement.sign(key).signature;
-        self.post(&Delivery::Finished(number, connection, lease.lease, Box::new(outcome), Box::new(signature)));
+        let mut batch = batch_of(outcomes, key, None);
+        // As the shell does.
+        if !batch.is_signed_by(id) {
+            batch.finishes.iter_mut().for_each(|finish| finish.flaw = Some("not signed".to_owned()));
+        }
+        self.post(&Delivery::Finished(number, connection, Box::new(batch)));
     }
 
     /// In a storm somebody beats, else everybody does.
@@ -704,7 +768,7 @@ impl Simulation {
             | Delivery::Finished(number, connection, ..)
             | Delivery::Alive(number, connection, _)
             | Delivery::Progress(number, connection, ..)
-            | Delivery::Declined(number, connection, _) = delivery
+            | Delivery::Returned(number, connection, _) = delivery
         {
             if self.workers[*number].connection == Some(*connection) {
                 self.workers[*number].connection = None;
@@ -727,10 +791,9 @@ impl Simulation {
         }
         match entry.remove() {
             Delivery::ToWorker(number, connection, message) => self.hear(number, connection, message),
-            Delivery::Finished(number, connection, lease, outcome, signature) => {
+            Delivery::Finished(number, connection, batch) => {
                 let id = self.workers[number].key.id();
-                let finish = Finish { lease, outcome, signature: *signature, flaw: None, shares: 0, closest: None };
-                self.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
+                self.act(|core, now, effects| core.finished(id, connection, *batch, now, effects));
             }
             Delivery::Alive(number, connection, leases) => {
                 let id = self.workers[number].key.id();
@@ -740,9 +803,9 @@ impl Simulation {
                 let id = self.workers[number].key.id();
                 self.act(|core, now, effects| core.progress(id, connection, lease, done, now, effects));
             }
-            Delivery::Declined(number, connection, lease) => {
+            Delivery::Returned(number, connection, leases) => {
                 let id = self.workers[number].key.id();
-                self.act(|core, now, effects| core.declined(id, connection, lease, "stopped", now, effects));
+                self.act(|core, now, effects| core.returned(id, connection, &leases, now, effects));
             }
             Delivery::Verdict(job, lease, truth) => {
                 let judged = self.act(|core, now, effects| core.judge(job, lease, truth, "untrue", now, effects));
@@ -761,19 +824,25 @@ impl Simulation {
             return;
         }
         match message {
-            ToWorker::Lease(lease) => {
+            ToWorker::Leases { .. } => {
                 let at = self.now.plus(finish_in);
-                worker.held.entry(lease.lease).or_insert((*lease, at, false));
+                for given in given_in(&message) {
+                    worker.held.entry(given.lease).or_insert((given, at, false));
+                }
             }
-            ToWorker::Cancel { lease, .. } => {
-                worker.held.remove(&lease);
-                self.post(&Delivery::Declined(number, connection, lease));
+            ToWorker::Cancel { lease, .. } => drop(worker.held.remove(&lease)),
+            ToWorker::Retract { mut leases } => {
+                leases.retain(|lease| worker.held.remove(lease).is_some_and(|(_, _, done)| !done));
+                self.post(&Delivery::Returned(number, connection, leases));
             }
-            ToWorker::Recorded { lease, refused } => {
-                let held = worker.held.remove(&lease);
-                let honest = held.is_some_and(|(_, _, done)| done) && refused.is_none();
-                if honest && worker.character == Character::Honest {
-                    self.recorded.insert(lease);
+            ToWorker::Recorded { leases, refused } => {
+                for lease in leases {
+                    let held = worker.held.remove(&lease);
+                    let refused = refused.iter().any(|(other, _)| *other == lease);
+                    let honest = held.is_some_and(|(_, _, done)| done) && !refused;
+                    if honest && worker.character == Character::Honest {
+                        self.recorded.insert(lease);
+                    }
                 }
             }
             ToWorker::Refused { .. } => worker.connection = None,
@@ -787,18 +856,38 @@ impl Simulation {
         let mut certified: BTreeMap<TaskId, LeaseId> = BTreeMap::new();
         let mut results: BTreeMap<LeaseId, (TaskId, bool)> = BTreeMap::new();
         let mut specs: BTreeMap<JobId, Arc<JobSpec>> = BTreeMap::new();
+        let mut batches = BTreeMap::new();
         for change in &self.disk {
             match change {
                 Change::JobAdded { job, spec, .. } => {
                     assert!(specs.insert(*job, spec.clone()).is_none(), "{job:?} was added twice");
                 }
-                Change::ResultAdded { task, lease, outcome, verdict, receipt, worker, work, .. } => {
+                Change::BatchSigned { batch, worker, leaves, signature } => {
+                    assert_eq!(signer_of_batch(leaves, signature), Some(*worker));
+                    batches.insert(*batch, (leaves.clone(), *worker));
+                }
+                Change::ResultAdded(ResultAdded {
+                    task,
+                    lease,
+                    outcome: encoded,
+                    verdict,
+                    batch,
+                    position,
+                    worker,
+                    work,
+                    ..
+                }) => {
+                    let outcome = &decoded(encoded);
+                    let spec = &specs[&task.job];
+                    let statement = Statement::new(POOL, *lease, *task, spec.app, digest_of_job(spec), encoded);
+                    let (leaves, signer) = &batches[batch];
+                    assert_eq!(leaves[*position as usize], statement.leaf(), "{lease:?} is not what was signed");
+                    assert_eq!(signer, worker, "{lease:?} is not signed by its worker");
                     let (holder, to_do) = self.leases_seen[lease];
                     assert_eq!(holder, *worker, "{lease:?} is somebody else's");
                     if to_do > 0 && outcome.answer.is_none() {
                         assert_eq!(*work, to_do, "{lease:?} was not searched to its end");
                     }
-                    assert_eq!(receipt.signer(), Some(*worker), "{lease:?} is not signed by its worker");
                     assert!(results.insert(*lease, (*task, is_true(outcome))).is_none(), "{lease:?} has two results");
                     if *verdict == Verdict::Certified {
                         assert!(certified.insert(*task, *lease).is_none(), "{task:?} was certified twice");
@@ -856,14 +945,17 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
                 };
                 jobs.insert(*job, stored);
             }
-            Change::ResultAdded { task, lease, worker, verdict, work, .. } => {
+            Change::ResultAdded(ResultAdded { task, lease, worker, verdict, work, .. }) => {
                 if let Some(job) = jobs.get_mut(&task.job) {
                     let (index, lease, worker, verdict, work) = (task.index, *lease, *worker, *verdict, *work);
                     job.results.push(StoredResult { index, lease, worker, verdict, work });
                     job.work_done += work;
                 }
             }
-            Change::SpeedMeasured { .. } | Change::StandingChanged { .. } | Change::CameCloser { .. } => {}
+            Change::SpeedMeasured { .. }
+            | Change::StandingChanged { .. }
+            | Change::CameCloser { .. }
+            | Change::BatchSigned { .. } => {}
             Change::VerdictGiven { task, lease, certified, .. } => {
                 let results = jobs.get_mut(&task.job).map(|job| &mut job.results);
                 for result in results.into_iter().flatten().filter(|result| result.lease == *lease) {
@@ -906,11 +998,13 @@ fn offer() -> WorkerOffer {
         runtimes: vec![Runtime::Process],
         slots: 2,
         memory_bytes: 8 << 30,
+        gpus: 0,
+        labels: BTreeMap::new(),
     }
 }
 
 /// What an honest worker gets: in a search, one task in five has the answer, and the last one always.
-fn outcome_of(lease: &Lease, worker: WorkerId) -> Outcome {
+fn outcome_of(lease: &Given, worker: WorkerId) -> Outcome {
     let search = lease.job.done_when == DoneWhen::AnyTask;
     let hit = !search || lease.task.index % 5 == 4 || lease.task.index + 1 == lease.job.tasks;
     Outcome {
@@ -921,6 +1015,10 @@ fn outcome_of(lease: &Lease, worker: WorkerId) -> Outcome {
         stderr: Log::default(),
         usage: Usage { work_done: if lease.work > 0 { lease.work } else { TASK_WORK }, ..Usage::default() },
     }
+}
+
+fn decoded(outcome: &[u8]) -> Outcome {
+    decode(outcome, outcome.len()).unwrap()
 }
 
 fn is_true(outcome: &Outcome) -> bool {

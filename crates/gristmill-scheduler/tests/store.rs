@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use gristmill_proto::codec::encode;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::{DoneWhen, JobSpec, Search};
 use gristmill_proto::key::Signature;
 use gristmill_proto::outcome::{Exit, Log, Outcome, OutputFile, Usage};
-use gristmill_proto::receipt::{Receipt, Statement};
 use gristmill_proto::view::{Closest, Verdict};
-use gristmill_scheduler::core::{Change, Needs, Shares};
+use gristmill_scheduler::core::{Change, Needs, ResultAdded, Shares};
 use gristmill_scheduler::store::Store;
 
 const JOB: JobId = JobId(1);
@@ -25,7 +25,6 @@ fn search() -> Arc<JobSpec> {
 }
 
 fn result(number: u64, answer: Option<&[u8]>) -> Change {
-    let spec = search();
     let outcome = Outcome {
         exit: Exit::Code(0),
         answer: answer.map(<[u8]>::to_vec),
@@ -35,19 +34,19 @@ fn result(number: u64, answer: Option<&[u8]>) -> Change {
         usage: Usage { work_done: 10, ..Usage::default() },
     };
     let (task, lease) = (TaskId { job: JOB, index: number }, LeaseId(number + 1));
-    let statement = Statement::new("pool", lease, task, &spec, &outcome);
-    Change::ResultAdded {
+    Change::ResultAdded(ResultAdded {
         task,
         lease,
         worker: WorkerId([1; 20]),
-        receipt: Box::new(Receipt { statement, signature: Signature([0; 65]) }),
+        batch: LeaseId(1),
+        position: 0,
         verdict: if answer.is_some() { Verdict::Pending } else { Verdict::Certified },
-        vain: answer.is_none(),
-        outcome: Box::new(outcome),
+        shown: answer.is_some(),
+        outcome: encode(&outcome),
         work: 10,
         shares: 64,
         at: UnixMillis(number),
-    }
+    })
 }
 
 /// However long a search was, its answer is seen.
@@ -59,12 +58,16 @@ fn searches_in_vain_do_not_hide_an_answer() {
     let added = Change::JobAdded {
         job: JOB,
         spec: search(),
-        needs: Needs { targets: vec![], memory_bytes: 0 },
+        needs: Needs { targets: vec![], cores: 1, memory_bytes: 0, gpus: 0, require: vec![] },
         at: UnixMillis(0),
     };
     let closest = Closest { score: 4, text: "1LoVaa".into(), record: "0x00".into() };
     let vain = (0..2_000).map(|number| result(number, None));
-    let changes: Vec<Change> = std::iter::once(added)
+    let leaves = vec![Digest::of(b"leaf")];
+    let (batch, worker, signature) = (LeaseId(1), WorkerId([1; 20]), Signature([0; 65]));
+    let signed = Change::BatchSigned { batch, worker, leaves, signature };
+    let changes: Vec<Change> = [added, signed]
+        .into_iter()
         .chain(vain)
         .chain([
             result(2_000, Some(b"found")),

@@ -40,6 +40,7 @@ fn main() {
         app_dir: &app,
         entry: "nothing",
         inputs: &[],
+        lines: &[],
     };
     // In turns, so that whatever else the machine does falls on all three alike.
     let measured = measure([

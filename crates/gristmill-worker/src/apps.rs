@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use gristmill_data::{BlobStore, TransferError, fetch};
 use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runtime, Target};
+use gristmill_proto::array::{Value, values_of};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::JobSpec;
 use reqwest::Client;
@@ -17,6 +18,8 @@ use crate::patience::Patience;
 
 /// Longest app file or input a worker takes.
 const FILE_BYTES_MAX: u64 = 4 << 30;
+/// Longest file whose lines are values of an array.
+const LINES_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
@@ -28,6 +31,8 @@ pub(crate) enum AppError {
     Manifest { app: Digest, source: ManifestError },
     #[error("app {app} has no target for {os} {arch} that this worker can run")]
     NoTarget { app: Digest, os: &'static str, arch: &'static str },
+    #[error("file {digest} has no line {number}, counted from 0, that could be an argument")]
+    NoLine { digest: Digest, number: u64 },
     #[error("cannot unpack app {app} to {}: {source}", path.display())]
     Unpack { app: Digest, path: PathBuf, source: io::Error },
 }
@@ -92,6 +97,22 @@ impl AppCache {
             inputs.push((input.path.clone(), self.blobs.verified_path(input.digest)?));
         }
         Ok(inputs)
+    }
+
+    /// The task's lines of files in the job's array, by name.
+    pub(crate) async fn lines(&self, job: &JobSpec, task: u64) -> Result<Vec<(String, String)>, AppError> {
+        let mut lines = Vec::new();
+        for (name, value) in values_of(&job.array, task) {
+            if let Value::Line(digest, number) = value {
+                self.fetch(digest, LINES_BYTES_MAX).await?;
+                let bytes = self.blobs.read(digest, LINES_BYTES_MAX)?;
+                let text = String::from_utf8_lossy(&bytes);
+                let line = usize::try_from(number).ok().and_then(|number| text.lines().nth(number));
+                let line = line.filter(|line| !line.contains('\0')).ok_or(AppError::NoLine { digest, number })?;
+                lines.push((name.to_owned(), line.to_owned()));
+            }
+        }
+        Ok(lines)
     }
 
     async fn fetch(&self, digest: Digest, size_max: u64) -> Result<(), TransferError> {

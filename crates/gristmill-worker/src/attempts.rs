@@ -9,10 +9,11 @@ use gristmill_data::{TransferError, upload};
 use gristmill_proto::app::is_plain_path;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::WorkerId;
+use gristmill_proto::job::JobSpec;
 use gristmill_proto::message::Lease;
 use gristmill_proto::outcome::{Outcome, OutputFile};
 use reqwest::Client;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -28,8 +29,6 @@ pub(crate) struct Attempts {
     pub(crate) apps: AppCache,
     pub(crate) client: Client,
     pub(crate) pool_url: String,
-    /// Of the attempts that run. One that is being cancelled still has its own, and the next waits for it.
-    pub(crate) slots: Semaphore,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,17 +46,14 @@ enum AttemptError {
 impl Attempts {
     pub(crate) async fn run(
         &self,
-        lease: &Lease,
+        lease: Lease,
+        job: &JobSpec,
         upload_token: &UploadToken,
         events: &mpsc::UnboundedSender<Event>,
         cancel: CancellationToken,
     ) -> Outcome {
-        let attempt = async {
-            let _slot = unless(&cancel, self.slots.acquire()).await?.expect("never closed");
-            self.attempt(lease, upload_token, events, &cancel).await
-        };
         let ended = tokio::select! {
-            ended = attempt => ended,
+            ended = self.attempt(lease, job, upload_token, events, &cancel) => ended,
             () = async { cancel.cancelled().await; tokio::time::sleep(CANCEL_PATIENCE).await } => {
                 Err(AttemptError::Run(RunError::Cancelled))
             }
@@ -73,15 +69,17 @@ impl Attempts {
 
     async fn attempt(
         &self,
-        lease: &Lease,
+        lease: Lease,
+        job: &JobSpec,
         upload_token: &UploadToken,
         events: &mpsc::UnboundedSender<Event>,
         cancel: &CancellationToken,
     ) -> Result<Outcome, AttemptError> {
-        let app = unless(cancel, self.apps.prepare(lease.job.app)).await??;
-        let inputs = unless(cancel, self.apps.inputs(&lease.job)).await??;
+        let app = unless(cancel, self.apps.prepare(job.app)).await??;
+        let inputs = unless(cancel, self.apps.inputs(job)).await??;
+        let lines = unless(cancel, self.apps.lines(job, lease.task.index)).await??;
         let attempt = Attempt {
-            job: &lease.job,
+            job,
             task: lease.task,
             work: lease.work,
             lease: lease.lease,
@@ -89,6 +87,7 @@ impl Attempts {
             app_dir: &app.dir,
             entry: &app.entry,
             inputs: &inputs,
+            lines: &lines,
         };
         let progress = |done| drop(events.send(Event::Progress(lease.lease, done)));
         let finished = process::run(&self.sandbox, &attempt, progress, cancel.clone()).await?;

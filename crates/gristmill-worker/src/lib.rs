@@ -1,11 +1,12 @@
 //! The worker: takes leases from a pool, runs strangers' programs in a sandbox, returns signed outcomes.
 //!
-//! [`Worker`] is the role. Below it, `session` talks with the pool, `attempts` takes one lease from fetching to outcome,
+//! [`Worker`] is the role. Below it, `session` talks with the pool over a [`link`], `attempts` takes one lease from fetching to outcome,
 //! [`process`] runs a program and [`sandbox`] holds it.
 
 mod apps;
 mod attempts;
 pub mod doctor;
+pub mod link;
 mod patience;
 pub mod process;
 mod role;

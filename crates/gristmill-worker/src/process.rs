@@ -44,6 +44,8 @@ pub struct Attempt<'a> {
     pub entry: &'a str,
     /// Path below `/in`, and the file to show there.
     pub inputs: &'a [(String, PathBuf)],
+    /// The task's lines of files, by their names in the job's array.
+    pub lines: &'a [(String, String)],
 }
 
 /// What an attempt that ran came to.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,15 +12,15 @@ use gristmill_proto::id::WorkerId;
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::WorkerOffer;
 use reqwest::Client;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::apps::AppCache;
 use crate::attempts::Attempts;
+use crate::link::{LinkError, worker_url};
 use crate::patience::Patience;
 use crate::sandbox::{self, Sandbox, SandboxError};
-use crate::session::{Session, SessionError};
+use crate::session::Session;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -31,6 +32,8 @@ pub struct Config {
     /// Attempts run at once.
     pub slots: u32,
     pub memory_bytes: u64,
+    /// What jobs may ask for.
+    pub labels: BTreeMap<String, String>,
     pub sandbox: sandbox::Config,
 }
 
@@ -64,13 +67,12 @@ impl Worker {
         let folder = lock_folder(&config.data_dir)?;
         let key = load_key(&config.data_dir.join("key"))?;
         let pool_url = config.pool_url.trim_end_matches('/').to_owned();
-        let socket_url = socket_url(&pool_url)?;
+        let socket_url = worker_url(&pool_url).ok_or_else(|| WorkerError::Url(pool_url.clone()))?;
         let sandbox = Sandbox::open(config.sandbox).await?;
         let client = Client::new();
         let blobs = BlobStore::open(&config.data_dir)?;
         let apps = AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone());
-        let slots = Semaphore::new(config.slots as usize);
-        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, client, pool_url, slots });
+        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, client, pool_url });
         let offer = WorkerOffer {
             name: config.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,6 +81,9 @@ impl Worker {
             runtimes: vec![Runtime::Process],
             slots: config.slots,
             memory_bytes: config.memory_bytes,
+            // The sandbox shows no device.
+            gpus: 0,
+            labels: config.labels,
         };
         Ok(Self { session: Session::new(key, offer, socket_url, attempts), _folder: folder })
     }
@@ -94,8 +99,8 @@ impl Worker {
             let started = tokio::time::Instant::now();
             let Err(error) = self.session.connected(&shutdown).await else { break };
             match error {
-                SessionError::Lost(_) => info!(%error, "trying again"),
-                SessionError::Unreachable(_) | SessionError::Refused(_) | SessionError::Protocol(_) => {
+                LinkError::Lost(_) => info!(%error, "trying again"),
+                LinkError::Unreachable(_) | LinkError::Refused(_) | LinkError::Protocol(_) => {
                     warn!(%error, "trying again");
                 }
             }
@@ -111,14 +116,6 @@ impl Worker {
         self.session.stop().await;
         info!("worker stopped");
     }
-}
-
-fn socket_url(pool_url: &str) -> Result<String, WorkerError> {
-    let rest = pool_url
-        .strip_prefix("http")
-        .filter(|rest| rest.starts_with("://") || rest.starts_with("s://"))
-        .ok_or_else(|| WorkerError::Url(pool_url.to_owned()))?;
-    Ok(format!("ws{rest}/api/worker"))
 }
 
 fn lock_folder(dir: &Path) -> Result<File, WorkerError> {
@@ -166,14 +163,6 @@ fn random_key() -> (WorkerKey, [u8; 32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_socket_is_at_the_pools_origin() {
-        assert_eq!(socket_url("http://127.0.0.1:7117").unwrap(), "ws://127.0.0.1:7117/api/worker");
-        assert_eq!(socket_url("https://pool.example").unwrap(), "wss://pool.example/api/worker");
-        assert!(matches!(socket_url("ftp://pool.example"), Err(WorkerError::Url(_))));
-        assert!(matches!(socket_url("httpx://pool.example"), Err(WorkerError::Url(_))));
-    }
 
     #[test]
     fn the_key_is_made_once_and_only_its_owner_reads_it() {

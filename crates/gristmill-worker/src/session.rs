@@ -1,36 +1,30 @@
 //! The worker's connection to its pool, and what it keeps when that breaks: running attempts go on, results wait.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::codec;
-use gristmill_proto::id::{LeaseId, WorkerId};
-use gristmill_proto::key::{Purpose, WorkerKey};
+use gristmill_proto::digest::Digest;
+use gristmill_proto::id::{JobId, LeaseId, WorkerId};
+use gristmill_proto::job::JobSpec;
+use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::{
-    HeldLease, Hello, Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker, WorkerOffer, connect_statement,
+    BATCH_BYTES_FULL, BATCH_MAX, Finished, HeldLease, Lease, ToPool, ToWorker, WorkerOffer,
 };
 use gristmill_proto::outcome::Outcome;
-use gristmill_proto::receipt::Statement;
-use tokio::net::TcpStream;
+use gristmill_proto::receipt::{Statement, digest_of_job, sign_batch};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::attempts::{Attempts, UploadToken};
+use crate::link::{Link, LinkError};
 
 /// Progress of one attempt is told at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
-/// A pool that does not answer the handshake in this time is not there.
-const GREETING_WAIT: Duration = Duration::from_secs(10);
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
+/// Leases that wait for room here: more than any pool gives.
+const WAITING_MAX: usize = 4_096;
 /// What happens in this worker.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -38,27 +32,59 @@ pub(crate) enum Event {
     Finished(LeaseId, Outcome),
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionError {
-    #[error("cannot reach the pool: {0}")]
-    Unreachable(String),
-    #[error("the pool refuses this worker: {0}")]
-    Refused(String),
-    #[error("the pool speaks protocol {0}, this worker {PROTOCOL_VERSION}: use the same version of gristmill")]
-    Protocol(u32),
-    #[error("connection lost: {0}")]
-    Lost(String),
-}
-
 /// A lease this worker has taken and the pool has not yet put on record.
 struct Held {
-    lease: Arc<Lease>,
-    cancel: CancellationToken,
-    /// Set when the attempt has ended: what to tell the pool until it has recorded it.
-    finished: Option<ToPool>,
-    cancelled: bool,
+    lease: Lease,
+    job: Arc<JobSpec>,
+    /// Of the job.
+    digest: Digest,
+    state: State,
     /// Work units told last, and when.
     told: (u64, tokio::time::Instant),
+}
+
+enum State {
+    /// There is no room for it yet.
+    Waiting,
+    Running(CancellationToken),
+    /// It is being ended because nobody wants it, and still takes its room.
+    Cancelled,
+    /// What to tell the pool until it has recorded it.
+    Finished(Finished),
+}
+
+/// What attempts may take of this machine together.
+#[derive(Clone, Copy)]
+struct Room {
+    slots: u32,
+    memory_bytes: u64,
+    gpus: u32,
+}
+
+impl Room {
+    fn of(offer: &WorkerOffer) -> Self {
+        Self { slots: offer.slots, memory_bytes: offer.memory_bytes, gpus: offer.gpus }
+    }
+
+    /// What is left when such an attempt runs; nothing if there is too little.
+    fn less(self, job: &JobSpec) -> Option<Self> {
+        Some(Self {
+            slots: self.slots.checked_sub(job.resources.cores)?,
+            memory_bytes: self.memory_bytes.checked_sub(memory_of(job))?,
+            gpus: self.gpus.checked_sub(job.resources.gpus)?,
+        })
+    }
+
+    fn free(&mut self, job: &JobSpec) {
+        self.slots += job.resources.cores;
+        self.memory_bytes += memory_of(job);
+        self.gpus += job.resources.gpus;
+    }
+}
+
+/// What the program writes lies in memory too.
+fn memory_of(job: &JobSpec) -> u64 {
+    job.limits.memory_bytes.saturating_add(job.limits.disk_bytes)
 }
 
 pub(crate) struct Session {
@@ -67,6 +93,11 @@ pub(crate) struct Session {
     url: String,
     attempts: Arc<Attempts>,
     held: HashMap<LeaseId, Held>,
+    /// Those that wait, in the order in which they begin.
+    waiting: BTreeSet<LeaseId>,
+    room: Room,
+    /// Finished and not yet told on this connection.
+    untold: Vec<LeaseId>,
     events: mpsc::UnboundedReceiver<Event>,
     events_in: mpsc::UnboundedSender<Event>,
     /// The pool whose leases are held: another pool at the same address must not get their results.
@@ -77,8 +108,20 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(key: WorkerKey, offer: WorkerOffer, url: String, attempts: Arc<Attempts>) -> Self {
         let (events_in, events) = mpsc::unbounded_channel();
-        let held = HashMap::new();
-        Self { key, offer, url, attempts, held, events, events_in, pool: None, upload_token: UploadToken::default() }
+        Self {
+            key,
+            room: Room::of(&offer),
+            offer,
+            url,
+            attempts,
+            held: HashMap::new(),
+            waiting: BTreeSet::new(),
+            untold: Vec::new(),
+            events,
+            events_in,
+            pool: None,
+            upload_token: UploadToken::default(),
+        }
     }
 
     pub(crate) fn id(&self) -> WorkerId {
@@ -86,41 +129,61 @@ impl Session {
     }
 
     /// One connection, from greeting to loss. Ends well only when told to shut down.
-    pub(crate) async fn connected(&mut self, shutdown: &CancellationToken) -> Result<(), SessionError> {
-        let (mut socket, alive) = tokio::time::timeout(GREETING_WAIT, self.greet())
-            .await
-            .map_err(|_| SessionError::Unreachable(format!("{} does not answer", self.url)))??;
+    pub(crate) async fn connected(&mut self, shutdown: &CancellationToken) -> Result<(), LinkError> {
+        let (mut link, alive) = self.greet().await?;
         info!(pool = self.pool, worker = %self.key.id(), "connected");
-        let unrecorded: Vec<ToPool> = self.held.values().filter_map(|held| held.finished.clone()).collect();
-        for message in unrecorded {
-            send(&mut socket, &message).await?;
-        }
+        let finished = |held: &Held| matches!(held.state, State::Finished(_));
+        self.untold = self.held.iter().filter(|(_, held)| finished(held)).map(|(lease, _)| *lease).collect();
         let mut beat = tokio::time::interval(alive);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.tell(&mut link).await?;
             tokio::select! {
-                message = socket.next() => {
-                    if let Some(message) = read(message)?
-                        && let Some(answer) = self.hear(message)?
-                    {
-                        send(&mut socket, &answer).await?;
+                message = link.hear() => {
+                    for answer in self.hear(message?)? {
+                        link.say(&answer).await?;
                     }
                 }
                 Some(event) = self.events.recv() => {
-                    if let Some(message) = self.note(event) {
-                        send(&mut socket, &message).await?;
+                    let mut next = Some(event);
+                    // What has gathered goes together: one signature for all.
+                    while let Some(event) = next {
+                        if let Some(message) = self.note(event) {
+                            link.say(&message).await?;
+                        }
+                        next = self.events.try_recv().ok();
                     }
                 }
                 _ = beat.tick() => {
                     let leases = self.held.keys().copied().collect();
-                    send(&mut socket, &ToPool::Alive { leases }).await?;
+                    link.say(&ToPool::Alive { leases }).await?;
                 }
                 () = shutdown.cancelled() => {
-                    let _ = socket.close(None).await;
+                    link.close().await;
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Sends what has finished, in as few batches as fit.
+    async fn tell(&mut self, link: &mut Link) -> Result<(), LinkError> {
+        while !self.untold.is_empty() {
+            let (mut results, mut bytes) = (Vec::new(), 0);
+            while let Some(lease) = self.untold.pop_if(|_| results.len() < BATCH_MAX && bytes < BATCH_BYTES_FULL) {
+                if let Some(State::Finished(finished)) = self.held.get(&lease).map(|held| &held.state) {
+                    bytes += finished.outcome.len();
+                    results.push(finished.clone());
+                }
+            }
+            if results.is_empty() {
+                continue;
+            }
+            let leaves: Vec<Digest> = results.iter().map(|finished| finished.leaf).collect();
+            let signature = sign_batch(&leaves, &self.key);
+            link.say(&ToPool::Finished { results, signature }).await?;
+        }
+        Ok(())
     }
 
     /// While there is no connection, attempts still end.
@@ -132,8 +195,8 @@ impl Session {
 
     /// Ends every attempt and waits until nothing of them is left.
     pub(crate) async fn stop(&mut self) {
-        self.held.values().for_each(|held| held.cancel.cancel());
-        while self.held.values().any(|held| held.finished.is_none()) {
+        self.drop_all("this worker stops");
+        while self.held.values().any(|held| matches!(held.state, State::Cancelled)) {
             match self.events.recv().await {
                 Some(event) => drop(self.note(event)),
                 None => return,
@@ -141,115 +204,120 @@ impl Session {
         }
     }
 
-    async fn greet(&mut self) -> Result<(Socket, Duration), SessionError> {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let (mut socket, _) = connect_async_with_config(&self.url, Some(config), true)
-            .await
-            .map_err(|error| SessionError::Unreachable(format!("{}: {error}", self.url)))?;
-        let (pool, nonce) = match next(&mut socket).await? {
-            ToWorker::Challenge { protocol, pool, nonce } if protocol == PROTOCOL_VERSION => (pool, nonce),
-            ToWorker::Challenge { protocol, .. } => return Err(SessionError::Protocol(protocol)),
-            ToWorker::Refused { reason } => return Err(SessionError::Refused(reason)),
-            _ => return Err(SessionError::Lost("the pool does not begin with a challenge".into())),
-        };
-        if self.pool.as_ref().is_some_and(|known| *known != pool) {
-            warn!(former = self.pool, pool, "another pool answers at this address: leases of the former are dropped");
-            self.drop_all();
+    async fn greet(&mut self) -> Result<(Link, Duration), LinkError> {
+        let mut link = Link::open(&self.url).await?;
+        if self.pool.as_ref().is_some_and(|known| known != link.pool()) {
+            let (former, pool) = (&self.pool, link.pool());
+            warn!(former, pool, "another pool answers at this address: leases of the former are dropped");
+            self.drop_all("its pool is gone");
         }
-        let signature = self.key.sign(Purpose::Connect, &connect_statement(&pool, &nonce));
-        self.pool = Some(pool);
-        let running = self
-            .held
-            .values()
-            .filter(|held| !held.cancelled)
-            .map(|held| {
-                let Lease { lease, task, work, seal, .. } = *held.lease;
-                HeldLease { lease, task, work, seal }
-            })
-            .collect();
-        let hello = Hello { protocol: PROTOCOL_VERSION, signature, offer: self.offer.clone(), running };
-        send(&mut socket, &ToPool::Hello(hello)).await?;
-        match next(&mut socket).await? {
-            ToWorker::Welcome { alive_ms, upload_token, drop } => {
-                for lease in drop {
-                    self.cancel(lease, "the pool no longer wants it");
-                }
-                *self.upload_token.write().unwrap_or_else(PoisonError::into_inner) = upload_token;
-                Ok((socket, Duration::from_millis(alive_ms.max(10))))
-            }
-            ToWorker::Refused { reason } => Err(SessionError::Refused(reason)),
-            _ => Err(SessionError::Lost("the pool does not answer the hello".into())),
+        self.pool = Some(link.pool().to_owned());
+        let held = self.held.values().filter(|held| !matches!(held.state, State::Cancelled));
+        let held = held.map(|held| {
+            let Lease { lease, task, work, seal } = held.lease;
+            HeldLease { lease, task, work, seal }
+        });
+        let held = held.collect();
+        let welcome = link.greet(&self.key, self.offer.clone(), held).await?;
+        for lease in welcome.drop {
+            self.cancel(lease, "the pool no longer wants it");
         }
+        *self.upload_token.write().unwrap_or_else(PoisonError::into_inner) = welcome.upload_token;
+        Ok((link, welcome.alive))
     }
 
-    fn hear(&mut self, message: ToWorker) -> Result<Option<ToPool>, SessionError> {
+    fn hear(&mut self, message: ToWorker) -> Result<Vec<ToPool>, LinkError> {
         debug!(?message, "heard");
         match message {
-            ToWorker::Lease(lease) => Ok(self.start(*lease)),
-            ToWorker::Cancel { lease, reason } => Ok(self.cancel(lease, &reason)),
-            ToWorker::Recorded { lease, refused } => {
-                if let Some(reason) = refused {
+            ToWorker::Leases { jobs, leases } => {
+                let jobs: HashMap<JobId, (Arc<JobSpec>, Digest)> =
+                    jobs.into_iter().map(|(id, job)| (id, (job.clone(), digest_of_job(&job)))).collect();
+                let taken = leases.into_iter().filter_map(|lease| self.take(lease, jobs.get(&lease.task.job)));
+                let declined = taken.collect();
+                self.begin_waiting();
+                Ok(declined)
+            }
+            ToWorker::Cancel { lease, reason } => {
+                self.cancel(lease, &reason);
+                Ok(Vec::new())
+            }
+            ToWorker::Retract { leases } => {
+                let leases = leases.into_iter().filter(|lease| self.waiting.remove(lease)).collect::<Vec<_>>();
+                leases.iter().for_each(|lease| drop(self.held.remove(lease)));
+                Ok(vec![ToPool::Returned { leases }])
+            }
+            ToWorker::Recorded { leases, refused } => {
+                for (lease, reason) in refused {
                     warn!(%lease, reason, "result refused");
                 }
-                self.held.remove(&lease);
-                Ok(None)
+                for lease in leases {
+                    self.held.remove(&lease);
+                }
+                Ok(Vec::new())
             }
-            ToWorker::Refused { reason } => Err(SessionError::Refused(reason)),
+            ToWorker::Refused { reason } => Err(LinkError::Refused(reason)),
             ToWorker::Challenge { .. } | ToWorker::Welcome { .. } => {
-                Err(SessionError::Lost("the pool greets twice".into()))
+                Err(LinkError::Lost("the pool greets twice".into()))
             }
         }
     }
 
-    fn start(&mut self, lease: Lease) -> Option<ToPool> {
+    /// Takes a lease, or says why not.
+    fn take(&mut self, lease: Lease, job: Option<&(Arc<JobSpec>, Digest)>) -> Option<ToPool> {
         let id = lease.lease;
-        let wanted = self.held.values().filter(|held| held.finished.is_none() && !held.cancelled);
-        if wanted.count() >= self.offer.slots as usize {
-            return Some(ToPool::Declined { lease: id, reason: "all slots are taken".into() });
+        let declined = |reason: &str| Some(ToPool::Declined { lease: id, reason: reason.to_owned() });
+        let Some((job, digest)) = job else { return declined("the pool does not say what the lease is for") };
+        if Room::of(&self.offer).less(job).is_none() {
+            return declined("this worker has less than the job may use");
         }
-        let limits = &lease.job.limits;
-        if limits.memory_bytes.saturating_add(limits.disk_bytes) > self.offer.memory_bytes {
-            return Some(ToPool::Declined {
-                lease: id,
-                reason: "this worker has less memory than the job may use".into(),
+        if self.waiting.len() >= WAITING_MAX {
+            return declined("too many leases wait here");
+        }
+        let told = (0, tokio::time::Instant::now() - PROGRESS_PAUSE);
+        self.held.insert(id, Held { lease, job: job.clone(), digest: *digest, state: State::Waiting, told });
+        self.waiting.insert(id);
+        None
+    }
+
+    /// Begins what waits, in its order, as far as there is room.
+    fn begin_waiting(&mut self) {
+        while let Some(id) = self.waiting.first().copied() {
+            let held = self.held.get_mut(&id).expect("what waits is held");
+            let Some(room) = self.room.less(&held.job) else { return };
+            self.room = room;
+            self.waiting.remove(&id);
+            let (lease, job, cancel) = (held.lease, held.job.clone(), CancellationToken::new());
+            held.state = State::Running(cancel.clone());
+            info!(lease = %id, task = %lease.task, app = job.app.short(), "attempt starts");
+            let (attempts, events, token) = (self.attempts.clone(), self.events_in.clone(), self.upload_token.clone());
+            tokio::spawn(async move {
+                let outcome = attempts.run(lease, &job, &token, &events, cancel).await;
+                let _ = events.send(Event::Finished(id, outcome));
             });
         }
-        info!(lease = %id, task = %lease.task, app = lease.job.app.short(), "attempt starts");
-        let lease = Arc::new(lease);
-        let cancel = CancellationToken::new();
-        let told = (0, tokio::time::Instant::now() - PROGRESS_PAUSE);
-        self.held
-            .insert(id, Held { lease: lease.clone(), cancel: cancel.clone(), finished: None, cancelled: false, told });
-        let (attempts, events, token) = (self.attempts.clone(), self.events_in.clone(), self.upload_token.clone());
-        tokio::spawn(async move {
-            let outcome = attempts.run(&lease, &token, &events, cancel).await;
-            let _ = events.send(Event::Finished(id, outcome));
-        });
-        None
     }
 
-    /// Stops an attempt. The answer follows when it is gone; at once if it never was here.
-    fn cancel(&mut self, lease: LeaseId, reason: &str) -> Option<ToPool> {
-        let gone = ToPool::Declined { lease, reason: "cancelled".into() };
-        let Some(held) = self.held.get_mut(&lease) else { return Some(gone) };
-        if held.finished.is_some() {
-            self.held.remove(&lease);
-            return Some(gone);
+    /// Stops an attempt, if it is here.
+    fn cancel(&mut self, lease: LeaseId, reason: &str) {
+        let Some(held) = self.held.get_mut(&lease) else { return };
+        match &held.state {
+            State::Running(cancel) => {
+                info!(%lease, reason, "attempt cancelled");
+                cancel.cancel();
+                held.state = State::Cancelled;
+            }
+            State::Cancelled => {}
+            State::Waiting | State::Finished(_) => {
+                self.waiting.remove(&lease);
+                self.held.remove(&lease);
+            }
         }
-        if !held.cancelled {
-            info!(%lease, reason, "attempt cancelled");
-            held.cancelled = true;
-            held.cancel.cancel();
-        }
-        None
     }
 
-    fn drop_all(&mut self) {
+    fn drop_all(&mut self, reason: &str) {
         let leases: Vec<LeaseId> = self.held.keys().copied().collect();
         for lease in leases {
-            self.cancel(lease, "its pool is gone");
+            self.cancel(lease, reason);
         }
     }
 
@@ -258,56 +326,30 @@ impl Session {
             Event::Progress(lease, done) => {
                 let held = self.held.get_mut(&lease)?;
                 let now = tokio::time::Instant::now();
-                if held.cancelled || done <= held.told.0 || now - held.told.1 < PROGRESS_PAUSE {
+                let running = matches!(held.state, State::Running(_));
+                if !running || done <= held.told.0 || now - held.told.1 < PROGRESS_PAUSE {
                     return None;
                 }
                 held.told = (done, now);
                 Some(ToPool::Progress { lease, done })
             }
             Event::Finished(lease, outcome) => {
-                let held = self.held.get_mut(&lease)?;
-                if held.cancelled {
+                let held = self.held.get_mut(&lease).expect("an attempt that runs is held");
+                self.room.free(&held.job);
+                if matches!(held.state, State::Cancelled) {
                     self.held.remove(&lease);
-                    return Some(ToPool::Declined { lease, reason: "cancelled".into() });
+                } else {
+                    info!(%lease, exit = %outcome.exit, answer = outcome.answer.is_some(), "attempt ended");
+                    let pool = self.pool.as_deref().expect("a lease comes from a pool");
+                    let outcome = codec::encode(&outcome);
+                    let (task, app) = (held.lease.task, held.job.app);
+                    let leaf = Statement::new(pool, lease, task, app, held.digest, &outcome).leaf();
+                    held.state = State::Finished(Finished { lease, outcome, leaf });
+                    self.untold.push(lease);
                 }
-                info!(%lease, exit = %outcome.exit, answer = outcome.answer.is_some(), "attempt ended");
-                let pool = self.pool.as_deref().expect("a lease comes from a pool");
-                let statement = Statement::new(pool, lease, held.lease.task, &held.lease.job, &outcome);
-                let signature = statement.sign(&self.key).signature;
-                let message = ToPool::Finished { lease, outcome: Box::new(outcome), signature };
-                held.finished = Some(message.clone());
-                Some(message)
+                self.begin_waiting();
+                None
             }
         }
-    }
-}
-
-async fn send(socket: &mut Socket, message: &ToPool) -> Result<(), SessionError> {
-    socket
-        .send(Message::Binary(codec::encode(message).into()))
-        .await
-        .map_err(|error| SessionError::Lost(error.to_string()))
-}
-
-async fn next(socket: &mut Socket) -> Result<ToWorker, SessionError> {
-    loop {
-        if let Some(message) = read(socket.next().await)? {
-            return Ok(message);
-        }
-    }
-}
-
-type Received = Option<Result<Message, tokio_tungstenite::tungstenite::Error>>;
-
-fn read(received: Received) -> Result<Option<ToWorker>, SessionError> {
-    let lost = |error: &dyn std::fmt::Display| SessionError::Lost(error.to_string());
-    match received {
-        Some(Ok(Message::Binary(bytes))) => {
-            codec::decode(&bytes, MESSAGE_BYTES_MAX).map(Some).map_err(|error| lost(&error))
-        }
-        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Ok(Message::Text(_))) => Err(lost(&"the pool sends text")),
-        Some(Ok(Message::Close(_))) | None => Err(lost(&"the pool closed the connection")),
-        Some(Err(error)) => Err(lost(&error)),
     }
 }

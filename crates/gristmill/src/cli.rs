@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod bench;
 mod chain;
 mod demo;
 mod deploy;
@@ -50,6 +51,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Put a pool's contracts on a chain and publish its offer
     Deploy(deploy::DeployArgs),
+    /// Measure this machine as a grid
+    Bench(bench::BenchArgs),
     /// Order a vanity address, see how it goes, and finish its key
     Vanity(vanity::VanityArgs),
 }
@@ -107,6 +110,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Worker(args) => Box::pin(worker::run(args, shutdown)).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Deploy(args) => Box::pin(deploy::run(args)).await,
+        Command::Bench(args) => Box::pin(bench::run(args)).await,
         Command::Vanity(args) => Box::pin(vanity::run(args, shutdown)).await,
     }
 }

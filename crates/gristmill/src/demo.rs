@@ -1,6 +1,7 @@
 //! The whole grid in one process: every role as it also runs alone, and, with a pattern, one paid order from key to key.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,6 +131,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
             name: format!("{} {number}", roles::machine_name()),
             slots: config.slots,
             memory_bytes: roles::machine_memory(),
+            labels: BTreeMap::new(),
             sandbox: roles::sandbox_config(),
         })
         .await?;

@@ -2,6 +2,7 @@
 //!
 //! A library, so that tests can run whole grids in one process; [`main`] is the program.
 
+pub mod bench;
 mod cli;
 pub mod demo;
 pub mod deploy;

@@ -189,3 +189,15 @@ pub fn try_lock(dir: &Path) -> Result<Option<std::fs::File>> {
         Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
     }
 }
+
+/// Lets this process open as many files as the system allows: every worker is one. Root may ask for more than that.
+pub fn open_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let raised = hard.max(FILES_WANTED);
+    if setrlimit(Resource::RLIMIT_NOFILE, raised, raised).is_err() && soft < hard {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+const FILES_WANTED: u64 = 1 << 17;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::Address;
 use futures_util::StreamExt;
-use grid::hostile::{HostileWorker, answers, in_vain};
+use grid::hostile::{Given, HostileWorker, answers, in_vain};
 use grid::{Grid, PATIENCE};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::{JobSpec, Limits};
 use gristmill_proto::key::{Purpose, WorkerKey};
-use gristmill_proto::message::{Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker};
+use gristmill_proto::message::{MESSAGE_BYTES_MAX, ToPool, ToWorker};
 use gristmill_proto::outcome::{LOG_BYTES_MAX, Log, Outcome, OutputFile, Usage};
 use vanity::kernel::Backend;
 use vanity::shares::Share;
@@ -28,7 +28,7 @@ struct Trap {
     grid: Grid,
     order: gristmill::vanity_order::LocalOrder,
     hostile: HostileWorker,
-    lease: Lease,
+    lease: Given,
 }
 
 impl Trap {
@@ -80,7 +80,6 @@ impl Trap {
         let next = trap.hostile.lease().await.lease;
         let cancelled = trap.hostile.hear().await;
         assert!(matches!(cancelled, Some(ToWorker::Cancel { lease, .. }) if lease == next), "{cancelled:?}");
-        trap.hostile.say(&ToPool::Declined { lease: next, reason: "cancelled".into() }).await;
         trap.completes_by_another().await;
     }
 
@@ -93,7 +92,7 @@ impl Trap {
     }
 
     /// All shares of the lease's task but those that win.
-    fn near_misses(&self, lease: &Lease) -> Vec<Share> {
+    fn near_misses(&self, lease: &Given) -> Vec<Share> {
         let params = Params::decode(&self.order.record.params).unwrap();
         let at = lease.job.args.iter().position(|arg| arg == "--shares").expect("shares are asked for");
         let ranges = alloy::hex::decode(&lease.job.args[at + 1]).unwrap();

@@ -3,59 +3,45 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use gristmill_proto::app::{Runtime, Target};
+use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, UnixMillis, WorkerId};
 use gristmill_proto::job::{DoneWhen, JobSpec};
-use gristmill_proto::message::WorkerOffer;
+use gristmill_proto::receipt::digest_of_job;
 use gristmill_proto::view::{JobState, Progress, TaskCounts, Verdict};
-use serde::{Deserialize, Serialize};
 
+use super::class::ClassId;
+use super::fairness::{Name, Place};
 use super::ranges::RangeSet;
 use super::work_rate::WorkRate;
 use super::{Fault, StoredJob, StoredResult, WORKER_FAULTS_MAX};
 
-/// What a worker must have to run a job: known when the job comes in, kept with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Needs {
-    pub targets: Vec<(Runtime, String, String)>,
-    pub memory_bytes: u64,
-}
-
-impl Needs {
-    pub fn of(spec: &JobSpec, targets: &[Target]) -> Self {
-        let targets = targets.iter().map(|target| (target.runtime, target.os.clone(), target.arch.clone())).collect();
-        // What a program writes to `/out` and `/tmp` lies in the worker's memory.
-        let memory_bytes = spec.limits.memory_bytes.saturating_add(spec.limits.disk_bytes);
-        Self { targets, memory_bytes }
-    }
-
-    pub(super) fn met_by(&self, offer: &WorkerOffer) -> bool {
-        let runs = |(runtime, os, arch): &(Runtime, String, String)| {
-            offer.runtimes.contains(runtime) && *os == offer.os && *arch == offer.arch
-        };
-        self.memory_bytes <= offer.memory_bytes && self.targets.iter().any(runs)
-    }
-}
-
 /// A live job. Tasks that were never given out, or are finished, take no memory of their own.
 #[derive(Debug)]
 pub(super) struct Job {
+    id: JobId,
     pub(super) spec: Arc<JobSpec>,
-    pub(super) needs: Needs,
+    /// Of the spec.
+    pub(super) digest: Digest,
+    pub(super) class: ClassId,
+    pub(super) user: Name,
+    age: i64,
     /// Workers that lied about this job or could not run it.
     pub(super) excluded: HashSet<WorkerId>,
     /// Workers that saw the program fail or took too long; others are tried first.
     pub(super) avoided: HashSet<WorkerId>,
-    /// Our entry in the core's list of ready jobs.
-    pub(super) listed: Option<(u64, JobId)>,
+    /// Our place in the class's queue.
+    pub(super) queued: Option<Place>,
     /// Tasks from here on were never given out, but for those in `ahead`.
     next: u64,
     ahead: BTreeSet<u64>,
     /// Tasks below `next` that wait to be given out again.
     again: BTreeSet<u64>,
-    running: BTreeMap<u64, LeaseId>,
+    running: BTreeSet<(u64, LeaseId)>,
     pending: BTreeMap<u64, (LeaseId, WorkerId)>,
     finished: RangeSet,
+    /// Tasks that failed for good, and the first of them with its last error.
+    failed: RangeSet,
+    first_failure: Option<String>,
     failures: BTreeMap<u64, u32>,
     worker_faults: usize,
     /// Work units that a search has spent without finding anything.
@@ -65,7 +51,15 @@ pub(super) struct Job {
     started: bool,
     work_done: u64,
     rate: WorkRate,
+    /// How long attempts took, and how many.
+    took_ms: u64,
+    took: u64,
 }
+
+/// Waiting that is worth a step of priority.
+const AGEING_MS: i64 = 600_000;
+/// Attempts whose duration is remembered.
+const TOOK_MAX: u64 = 256;
 
 /// What a task's step means for its job.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,19 +70,26 @@ pub(super) enum Step {
 }
 
 impl Job {
-    pub(super) fn new(spec: Arc<JobSpec>, needs: Needs) -> Self {
+    pub(super) fn new(id: JobId, spec: Arc<JobSpec>, class: ClassId, at: UnixMillis) -> Self {
+        let age = i64::try_from(at.0).unwrap_or(i64::MAX) / AGEING_MS - i64::from(spec.priority);
         Self {
+            id,
+            digest: digest_of_job(&spec),
+            user: spec.user.as_str().into(),
             spec,
-            needs,
+            class,
+            age,
             excluded: HashSet::new(),
             avoided: HashSet::new(),
-            listed: None,
+            queued: None,
             next: 0,
             ahead: BTreeSet::new(),
             again: BTreeSet::new(),
-            running: BTreeMap::new(),
+            running: BTreeSet::new(),
             pending: BTreeMap::new(),
             finished: RangeSet::default(),
+            failed: RangeSet::default(),
+            first_failure: None,
             failures: BTreeMap::new(),
             worker_faults: 0,
             vain_work: 0,
@@ -96,11 +97,13 @@ impl Job {
             started: false,
             work_done: 0,
             rate: WorkRate::default(),
+            took_ms: 0,
+            took: 0,
         }
     }
 
-    pub(super) fn restore(stored: StoredJob) -> Self {
-        let mut job = Self::new(stored.spec, stored.needs);
+    pub(super) fn restore(stored: StoredJob, class: ClassId) -> Self {
+        let mut job = Self::new(stored.job, stored.spec, class, stored.at);
         job.work_done = stored.work_done;
         job.closest_score = stored.closest_score;
         for StoredResult { index, lease, worker, verdict, work } in stored.results {
@@ -116,16 +119,22 @@ impl Job {
         }
         for (index, worker, fault) in stored.failures {
             job.blame(index, worker, fault);
+            if job.is_beyond_hope(index) {
+                job.failed.insert(index);
+            }
         }
-        let seen = [job.finished.last(), job.pending.last_key_value().map(|(index, _)| *index)];
+        let last_pending = job.pending.last_key_value().map(|(index, _)| *index);
+        let seen = [job.finished.last(), job.failed.last(), last_pending];
         job.next = seen.into_iter().flatten().max().map_or(0, |last| last + 1);
-        job.again = job.finished.missing_below(job.next).filter(|index| !job.pending.contains_key(index)).collect();
+        let waits = |index: &u64| !job.pending.contains_key(index) && !job.failed.contains(*index);
+        job.again = job.finished.missing_below(job.next).filter(waits).collect();
         job.started = job.next > 0 || !job.failures.is_empty() || job.worker_faults > 0;
         job
     }
 
-    pub(super) fn ready_key(&self, id: JobId) -> (u64, JobId) {
-        (self.running.len() as u64, id)
+    pub(super) fn place(&self) -> Place {
+        let deadline = self.spec.deadline_ms.map_or(u64::MAX, |at| at.0);
+        Place { age: self.age, deadline, running: self.running.len() as u64, job: self.id }
     }
 
     pub(super) fn has_waiting(&self) -> bool {
@@ -164,18 +173,44 @@ impl Job {
     pub(super) fn start(&mut self, index: u64, lease: LeaseId, now: UnixMillis) {
         self.started = true;
         self.rate.begin(now);
-        self.running.insert(index, lease);
+        self.running.insert((index, lease));
     }
 
     /// The attempt is void and nobody is to blame.
-    pub(super) fn give_back(&mut self, index: u64) {
-        self.running.remove(&index);
-        self.again.insert(index);
+    pub(super) fn give_back(&mut self, index: u64, lease: LeaseId) {
+        self.running.remove(&(index, lease));
+        if self.attempts_of(index).next().is_none() {
+            self.again.insert(index);
+        }
+    }
+
+    /// Leases under which the task runs.
+    pub(super) fn attempts_of(&self, index: u64) -> impl Iterator<Item = LeaseId> + use<'_> {
+        self.running.range((index, LeaseId(0))..=(index, LeaseId(u64::MAX))).map(|(_, lease)| *lease)
+    }
+
+    /// Notes how long an attempt took.
+    pub(super) fn took(&mut self, ms: u64) {
+        if self.took >= TOOK_MAX {
+            (self.took_ms, self.took) = (self.took_ms / 2, self.took / 2);
+        }
+        self.took_ms = self.took_ms.saturating_add(ms);
+        self.took += 1;
+    }
+
+    /// How long `count` attempts take, one after the other, if any has ended yet.
+    pub(super) fn expected_ms(&self, count: u64) -> Option<u64> {
+        (self.took > 0).then(|| self.took_ms.saturating_mul(count) / self.took)
+    }
+
+    /// How many attempts end in so much time, one after the other, if any has ended yet.
+    pub(super) fn expected_in(&self, ms: u64) -> Option<u64> {
+        (self.took > 0).then(|| ms.saturating_mul(self.took) / self.took_ms.max(1))
     }
 
     /// The result waits for the submitter's verdict.
     pub(super) fn hold(&mut self, index: u64, lease: LeaseId, worker: WorkerId) {
-        self.running.remove(&index);
+        self.running.remove(&(index, lease));
         self.pending.insert(index, (lease, worker));
     }
 
@@ -183,12 +218,12 @@ impl Job {
         self.pending.iter().find(|(_, (given, _))| *given == lease).map(|(index, (_, worker))| (*index, *worker))
     }
 
-    pub(super) fn certify(&mut self, index: u64, answered: bool, work: u64) -> Step {
-        self.running.remove(&index);
+    /// The caller ends the attempts that still run.
+    pub(super) fn certify(&mut self, index: u64, lease: LeaseId, answered: bool, work: u64) -> Step {
+        self.running.remove(&(index, lease));
         self.pending.remove(&index);
         self.failures.remove(&index);
         self.finished.insert(index);
-        let all = self.finished.len() == self.spec.tasks;
         self.vain_work = self.vain_work.saturating_add(work);
         // A find that waits for its verdict may still be the answer.
         let spent =
@@ -198,26 +233,51 @@ impl Job {
             DoneWhen::AnyTask if let Some(search) = spent => {
                 Step::JobFailed(format!("{} work units were searched in vain", search.work_max))
             }
-            DoneWhen::AnyTask if all => {
-                Step::JobFailed(format!("all {} tasks ended without an answer", self.spec.tasks))
-            }
-            DoneWhen::AllTasks if all => Step::JobDone,
-            DoneWhen::AnyTask | DoneWhen::AllTasks => Step::Went,
+            DoneWhen::AnyTask | DoneWhen::AllTasks => self.step(),
         }
     }
 
-    pub(super) fn fail(&mut self, index: u64, worker: WorkerId, fault: Fault, last: &str) -> Step {
-        self.running.remove(&index);
-        self.pending.remove(&index);
-        self.again.insert(index);
-        self.blame(index, worker, fault);
-        if self.failures.get(&index).is_some_and(|failures| *failures > self.spec.retries) {
-            return Step::JobFailed(format!("task {index} failed {} times, last: {last}", self.spec.retries + 1));
+    fn step(&self) -> Step {
+        let (tasks, failed) = (self.spec.tasks, self.failed.len());
+        let why = || self.first_failure.as_deref().unwrap_or("no reason is known");
+        if failed > self.spec.failed_max {
+            let of_all = if tasks == 1 { String::new() } else { format!("{failed} of {tasks} tasks failed; ") };
+            return Step::JobFailed(format!("{of_all}{}", why()));
         }
         if self.worker_faults > WORKER_FAULTS_MAX {
-            return Step::JobFailed(format!("{WORKER_FAULTS_MAX} attempts failed on their workers, last: {last}"));
+            return Step::JobFailed(format!("{WORKER_FAULTS_MAX} attempts failed on their workers; {}", why()));
         }
-        Step::Went
+        if self.finished.len() + failed < tasks {
+            return Step::Went;
+        }
+        match self.spec.done_when {
+            DoneWhen::AnyTask => Step::JobFailed(format!("all {tasks} tasks ended without an answer")),
+            DoneWhen::AllTasks if failed == tasks => Step::JobFailed(format!("all tasks failed; {}", why())),
+            DoneWhen::AllTasks => Step::JobDone,
+        }
+    }
+
+    pub(super) fn fail(&mut self, index: u64, lease: LeaseId, worker: WorkerId, fault: Fault, last: &str) -> Step {
+        self.running.remove(&(index, lease));
+        self.pending.remove(&index);
+        self.blame(index, worker, fault);
+        if self.is_beyond_hope(index) {
+            self.again.remove(&index);
+            self.failed.insert(index);
+            let times = self.spec.retries + 1;
+            self.first_failure.get_or_insert_with(|| format!("task {index} failed {times} times, last: {last}"));
+        } else if self.attempts_of(index).next().is_none() {
+            self.again.insert(index);
+        }
+        if self.worker_faults > WORKER_FAULTS_MAX {
+            self.first_failure = Some(format!("last: {last}"));
+        }
+        self.step()
+    }
+
+    /// Whether the task has used up its retries.
+    pub(super) fn is_beyond_hope(&self, index: u64) -> bool {
+        self.failures.get(&index).is_some_and(|failures| *failures > self.spec.retries)
     }
 
     fn blame(&mut self, index: u64, worker: WorkerId, fault: Fault) {
@@ -265,31 +325,35 @@ impl Job {
     }
 
     pub(super) fn counts(&self) -> TaskCounts {
-        let (running, pending, done) = (self.running.len() as u64, self.pending.len() as u64, self.finished.len());
+        let mut last = None;
+        let running = self.running.iter().filter(|(index, _)| last.replace(*index) != Some(*index)).count() as u64;
+        let (pending, done, failed) = (self.pending.len() as u64, self.finished.len(), self.failed.len());
         let total = self.spec.tasks;
-        TaskCounts { total, waiting: total - running - pending - done, running, pending, done, failed: 0 }
+        TaskCounts { total, waiting: total - running - pending - done - failed, running, pending, done, failed }
     }
 
     pub(super) fn leases(&self) -> impl Iterator<Item = LeaseId> {
-        self.running.values().copied()
+        self.running.iter().map(|(_, lease)| *lease)
     }
 
-    pub(super) fn lease_of(&self, index: u64) -> Option<LeaseId> {
-        self.running.get(&index).copied()
+    pub(super) fn runs_under(&self, index: u64, lease: LeaseId) -> bool {
+        self.running.contains(&(index, lease))
     }
 
     pub(super) fn check_invariants(&self) {
-        let known =
-            self.running.len() as u64 + self.pending.len() as u64 + self.finished.len() + self.again.len() as u64;
+        let counts = self.counts();
+        let known = counts.running + counts.pending + counts.done + counts.failed + self.again.len() as u64;
         assert_eq!(known, self.next + self.ahead.len() as u64, "each task given out is in exactly one place");
         assert!(self.next <= self.spec.tasks);
         assert!(self.again.iter().all(|index| *index < self.next || self.ahead.contains(index)));
         let places = |index: &u64| {
-            usize::from(self.running.contains_key(index))
+            usize::from(self.attempts_of(*index).next().is_some())
                 + usize::from(self.pending.contains_key(index))
                 + usize::from(self.finished.contains(*index))
+                + usize::from(self.failed.contains(*index))
                 + usize::from(self.again.contains(index))
         };
-        assert!(self.running.keys().chain(self.pending.keys()).chain(&self.again).all(|index| places(index) == 1));
+        let running = self.running.iter().map(|(index, _)| index);
+        assert!(running.chain(self.pending.keys()).chain(&self.again).all(|index| places(index) == 1));
     }
 }

@@ -3,52 +3,78 @@
 use gristmill_proto::id::{JobId, UnixMillis, WorkerId};
 
 use super::job::Job;
-use super::worker::Worker;
+use super::worker::{AHEAD_MAX, Worker};
 use super::{Core, Effects};
 
-/// Why a worker may not run a job, or nothing if it may. Whether it is its turn is another question.
-pub(super) fn obstacle(id: WorkerId, worker: &Worker, job: &Job) -> Option<&'static str> {
-    if !job.needs.met_by(&worker.offer) {
-        return Some("the app has no target for what this worker offers, or needs more memory");
-    }
-    if job.excluded.contains(&id) {
-        return Some("this worker lied about this job or could not run it");
-    }
-    None
-}
+/// Work that a worker is given ahead of its room, so that it never waits for the pool between short tasks.
+const AHEAD_MS: u64 = 200;
 
 impl Core {
     /// Lets workers that have room know of a job with tasks to give. What they get is still the job whose turn it is.
     pub(super) fn place_job(&mut self, job_id: JobId, now: UnixMillis, out: &mut Effects) {
         while let Some(job) = self.jobs.get(&job_id).filter(|job| job.has_waiting()) {
-            let fits = |id: &&WorkerId| obstacle(**id, &self.workers[*id], job).is_none();
-            let mut willing = self.idle.iter().filter(fits);
-            let fresh = willing.clone().find(|id| !job.avoided.contains(id));
-            let Some(id) = fresh.or_else(|| willing.next().filter(|_| self.nobody_else_may(job))).copied() else {
-                return;
-            };
-            self.place_worker(id, now, out);
+            let class = self.classes.get(job.class);
+            let Some(id) = class.idle.iter().copied().find(|id| self.may_run(*id, job)) else { return };
+            let given = self.place_worker(id, now, out);
+            debug_assert!(given > 0, "an idle worker takes what it may run");
         }
     }
 
-    /// Fills a worker's free slots.
-    pub(super) fn place_worker(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) {
-        while let Some(worker) = self.workers.get(&id).filter(|worker| worker.has_free_slot()) {
-            let suits = |job: &Job| {
-                obstacle(id, worker, job).is_none() && (!job.avoided.contains(&id) || self.nobody_else_may(job))
-            };
-            let Some(job_id) = self.ready.iter().map(|(_, job)| *job).find(|job| suits(&self.jobs[job])) else {
-                return;
-            };
+    /// Gives a worker what it has room for, and of short tasks some ahead. Returns how many.
+    pub(super) fn place_worker(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) -> usize {
+        let mut given = 0;
+        while let Some(worker) = self.workers.get(&id).filter(|worker| worker.connection.is_some()) {
+            let Some(job_id) = self.next_for(id, worker) else { break };
+            self.fairness.serve(&self.jobs[&job_id].user);
             self.give_lease(id, job_id, now, out);
+            given += 1;
         }
+        given
     }
 
-    /// Whether every connected worker that could run the job has seen it fail. Only then may one try again.
-    fn nobody_else_may(&self, job: &Job) -> bool {
-        let hopeful = |(id, worker): (&WorkerId, &Worker)| {
-            worker.connection.is_some() && !job.avoided.contains(id) && obstacle(*id, worker, job).is_none()
+    /// The job whose turn it is among those the worker may run and takes now.
+    fn next_for(&self, id: WorkerId, worker: &Worker) -> Option<JobId> {
+        if worker.ahead.len() >= AHEAD_MAX {
+            return None;
+        }
+        let first_of = |class| {
+            let class = self.classes.get(class);
+            let has_room = worker.has_room_for(&class.needs);
+            let takes = |job: &Job| has_room || self.wants_ahead(worker, job);
+            class.queue.turns().find(|(_, _, _, _, place)| {
+                let job = &self.jobs[&place.job];
+                takes(job) && self.may_run(id, job)
+            })
         };
-        !self.workers.iter().any(hopeful)
+        let turn = worker.classes.iter().filter_map(|class| first_of(*class)).min();
+        turn.map(|(_, _, _, _, place)| place.job)
+    }
+
+    /// Whether the worker takes one more lease than it has room for: of short tasks, as many as it is done with in a
+    /// moment; of wide ones, one that waits until enough slots are free. Tasks of a search are as long as they should be.
+    fn wants_ahead(&self, worker: &Worker, job: &Job) -> bool {
+        let cores = job.spec.resources.cores;
+        let at_once = u64::from(worker.offer.slots / cores);
+        let each = job.expected_in(AHEAD_MS).filter(|_| job.spec.search.is_none()).unwrap_or(0);
+        let ahead = each.saturating_mul(at_once);
+        let waits_for_slots = cores > 1 && worker.ahead.is_empty();
+        waits_for_slots || !worker.stuck && (worker.ahead.len() as u64) < ahead
+    }
+
+    /// Whether the worker is trusted with this job. One that has seen it fail is tried again only when nobody else is
+    /// left.
+    pub(super) fn may_run(&self, id: WorkerId, job: &Job) -> bool {
+        !job.excluded.contains(&id) && (!job.avoided.contains(&id) || self.nobody_else_may(job))
+    }
+
+    /// Whether every connected worker that could run the job has lied about it or seen it fail.
+    fn nobody_else_may(&self, job: &Job) -> bool {
+        let able = |id: &&WorkerId| {
+            self.workers
+                .get(id)
+                .is_some_and(|worker| worker.connection.is_some() && worker.classes.contains(&job.class))
+        };
+        let shunned = job.avoided.union(&job.excluded).filter(able).count();
+        shunned == self.classes.get(job.class).able
     }
 }

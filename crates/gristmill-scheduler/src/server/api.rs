@@ -11,20 +11,25 @@ use axum::{Json, Router};
 use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX};
 use gristmill_proto::digest::Digest;
-use gristmill_proto::id::{JobId, LeaseId};
+use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::JobSpec;
-use gristmill_proto::view::{ApiError, AppView, JobView, VerdictRequest, WorkerView};
+use gristmill_proto::receipt::ReceiptFile;
+use gristmill_proto::view::{
+    ApiError, AppView, AttemptView, FailureView, JobView, VerdictRequest, WhyJob, WhyWorker, WorkerView,
+};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{Api, blobs, events, worker_session};
 use crate::core::{SubmitError, VerdictError};
-use crate::pool::same_secret;
-use crate::store::StoreError;
+use crate::pool::{lock, same_secret};
+use crate::store::{StoreError, StoredAttempt, StoredReceipt};
 
 /// A job at its limits fits.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 const JOBS_PER_PAGE_MAX: u32 = 200;
+const FAILURES_SHOWN: u32 = 100;
+/// Manifests kept at hand. They never change: their digests name them.
+const MANIFESTS_MAX: usize = 1_024;
 
 pub(super) fn routes(api: Arc<Api>) -> Router {
     Router::new()
@@ -38,7 +43,11 @@ pub(super) fn routes(api: Arc<Api>) -> Router {
         .route("/api/events", get(events::of_all))
         .route("/api/apps/{digest}", get(app))
         .route("/api/workers", get(workers))
-        .route("/api/results/{lease}", get(result))
+        .route("/api/jobs/{id}/why", get(why_job))
+        .route("/api/jobs/{id}/failures", get(failures))
+        .route("/api/workers/{id}/why", get(why_worker))
+        .route("/api/jobs/{id}/tasks/{index}", get(task))
+        .route("/api/jobs/{id}/tasks/{index}/receipts/{lease}", get(receipt))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .route("/api/blobs/{digest}", get(blobs::download).put(blobs::upload).layer(DefaultBodyLimit::disable()))
         .route("/api/worker", get(worker_session::connect))
@@ -120,9 +129,8 @@ pub(super) fn bearer(parts: &Parts) -> Option<&str> {
 }
 
 async fn pool(State(api): State<Arc<Api>>) -> Json<serde_json::Value> {
-    let name = api.pool.look(|core, _| core.pool().to_owned());
     let mut facts = api.about.clone();
-    facts.insert("pool".into(), name.into());
+    facts.insert("pool".into(), (*api.pool_name).into());
     facts.insert("version".into(), env!("CARGO_PKG_VERSION").into());
     facts.insert("protocol".into(), PROTOCOL_VERSION.into());
     Json(facts.into())
@@ -133,11 +141,7 @@ async fn app(State(api): State<Arc<Api>>, Path(digest): Path<Digest>) -> Json<Ap
 }
 
 async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<JobSpec>) -> Result<Response, Refusal> {
-    let manifest = api.pool.blobs.read(spec.app, MANIFEST_BYTES_MAX as u64).map_err(|error| {
-        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error, "upload the app's manifest and files first")
-    })?;
-    let manifest = AppManifest::from_json(&manifest)
-        .map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("app {}: {error}", spec.app), ""))?;
+    let manifest = manifest(&api, spec.app)?;
     let pool = &api.pool;
     if let Some(search) = &spec.search
         && let Some(terms) = &search.shares
@@ -161,6 +165,25 @@ async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<Job
     committed(durable).await?;
     let status = if submitted.known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(submitted)).into_response())
+}
+
+/// The manifest of an app that the pool has.
+fn manifest(api: &Api, app: Digest) -> Result<Arc<AppManifest>, Refusal> {
+    if let Some(known) = lock(&api.manifests).get(&app) {
+        return Ok(known.clone());
+    }
+    let unusable = |error: String, hint| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error, hint);
+    let bytes = api
+        .pool
+        .blobs
+        .read(app, MANIFEST_BYTES_MAX as u64)
+        .map_err(|error| unusable(error.to_string(), "upload the app's manifest and files first"))?;
+    let manifest = AppManifest::from_json(&bytes).map_err(|error| unusable(format!("app {app}: {error}"), ""))?;
+    let mut manifests = lock(&api.manifests);
+    if manifests.len() >= MANIFESTS_MAX {
+        manifests.clear();
+    }
+    Ok(manifests.entry(app).or_insert(Arc::new(manifest)).clone())
 }
 
 async fn cancel(_: Authorized, State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<StatusCode, Refusal> {
@@ -218,11 +241,48 @@ async fn workers(State(api): State<Arc<Api>>) -> Result<Json<Vec<WorkerView>>, R
     Ok(Json(api.pool.workers()?))
 }
 
-/// Everything an attempt left, logs included.
-async fn result(State(api): State<Arc<Api>>, Path(lease): Path<LeaseId>) -> Result<Response, Refusal> {
-    let (task, outcome) =
-        api.pool.outcome(lease)?.ok_or_else(|| Refusal::not_found(format!("{lease:?} left no result")))?;
-    Ok(Json(json!({ "job": task.job, "task": task.index, "outcome": outcome })).into_response())
+async fn why_job(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Json<WhyJob>, Refusal> {
+    let ended = || Refusal::not_found(format!("{id:?} is not live: it has ended or was never submitted"));
+    api.pool.look(|core, _| core.why_job(id)).map(Json).ok_or_else(ended)
+}
+
+async fn why_worker(State(api): State<Arc<Api>>, Path(id): Path<WorkerId>) -> Result<Json<WhyWorker>, Refusal> {
+    let unknown = || Refusal::not_found(format!("{id} is not connected to this pool"));
+    api.pool.look(|core, _| core.why_worker(id)).map(Json).ok_or_else(unknown)
+}
+
+/// Why attempts failed, the newest first.
+async fn failures(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Json<Vec<FailureView>>, Refusal> {
+    let found = api.pool.read(|reader| reader.last_failures(id, FAILURES_SHOWN))?;
+    let view = |(task, worker, reason)| FailureView { task, worker, reason };
+    Ok(Json(found.into_iter().map(view).collect()))
+}
+
+/// Everything the task's attempts left, logs included.
+async fn task(
+    State(api): State<Arc<Api>>,
+    Path((job, index)): Path<(JobId, u64)>,
+) -> Result<Json<Vec<AttemptView>>, Refusal> {
+    let attempts = api.pool.read(|reader| reader.attempts(TaskId { job, index }))?;
+    let view = |attempt: StoredAttempt| AttemptView {
+        lease: attempt.lease,
+        worker: attempt.worker,
+        verdict: attempt.verdict,
+        reason: attempt.reason,
+        at_ms: attempt.at,
+        outcome: attempt.outcome,
+    };
+    Ok(Json(attempts.into_iter().map(view).collect()))
+}
+
+async fn receipt(
+    State(api): State<Arc<Api>>,
+    Path((job, index, lease)): Path<(JobId, u64, LeaseId)>,
+) -> Result<Json<ReceiptFile>, Refusal> {
+    let found = api.pool.read(|reader| reader.receipt(&api.pool_name, TaskId { job, index }, lease))?;
+    let StoredReceipt { receipt, spec, outcome } =
+        found.ok_or_else(|| Refusal::not_found(format!("{lease:?} left no signed result of this task")))?;
+    Ok(Json(ReceiptFile { receipt, job: spec, outcome }))
 }
 
 /// Waits until what was done is durable.

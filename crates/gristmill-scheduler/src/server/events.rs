@@ -10,17 +10,18 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 use gristmill_proto::id::JobId;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::Api;
 use super::api::{Authorized, Refusal};
+use crate::pool::Touched;
 
 /// Streams open at once: each costs a socket and a buffer.
 pub(super) const WATCHERS_MAX: usize = 4096;
 /// Ended jobs that one who missed changes is told of besides the live ones.
 const MISSED_MAX: u32 = 1000;
-/// Shortest time between two pictures of one job: people see no faster, and the win itself is never held back longer.
+/// Shortest time between two pictures of one job: people see no faster. The last is shown at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
 type Events =
@@ -32,7 +33,7 @@ pub(super) async fn of_job(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -
     if api.pool.job(id)?.is_none() {
         return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no {id:?}"), ""));
     }
-    watch(api, changes, Some(id), vec![id])
+    watch(api, changes, Some(id), BTreeSet::from([id]))
 }
 
 /// Pictures of all jobs that change, and first of all live ones.
@@ -44,25 +45,27 @@ pub(super) async fn of_all(_: Authorized, State(api): State<Arc<Api>>) -> Result
 
 struct Watch {
     api: Arc<Api>,
-    changes: broadcast::Receiver<JobId>,
+    changes: broadcast::Receiver<Touched>,
     only: Option<JobId>,
-    due: Vec<JobId>,
+    due: BTreeSet<JobId>,
     ended: bool,
-    fresh: bool,
+    /// When the next picture may be shown, unless it is the last.
+    rested: tokio::time::Instant,
     _place: OwnedSemaphorePermit,
 }
 
 fn watch(
     api: Arc<Api>,
-    changes: broadcast::Receiver<JobId>,
+    changes: broadcast::Receiver<Touched>,
     only: Option<JobId>,
-    due: Vec<JobId>,
+    due: BTreeSet<JobId>,
 ) -> Result<Events, Refusal> {
     let place = api.watchers.clone().try_acquire_owned().map_err(|_| {
         let error = format!("{WATCHERS_MAX} streams are open");
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error, "read the job with a plain request instead")
     })?;
-    let watch = Watch { api, changes, only, due, ended: false, fresh: true, _place: place };
+    let rested = tokio::time::Instant::now();
+    let watch = Watch { api, changes, only, due, ended: false, rested, _place: place };
     let events: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(stream::unfold(watch, next));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
@@ -72,7 +75,7 @@ async fn next(mut watch: Watch) -> Option<(Result<Event, Infallible>, Watch)> {
         if watch.ended {
             return None;
         }
-        if let Some(id) = watch.due.pop() {
+        if let Some(id) = watch.due.pop_first() {
             let Ok(Some(view)) = watch.api.pool.job(id) else { continue };
             watch.ended = watch.only.is_some() && view.state.is_final();
             let event = Event::default().event("job").json_data(&view).expect("a view has string keys only");
@@ -88,47 +91,41 @@ impl Watch {
         let shutdown = self.api.shutdown.clone();
         shutdown
             .run_until_cancelled(async {
-                if !std::mem::take(&mut self.fresh) {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                while self.due.is_empty() {
-                    match self.changes.recv().await {
-                        Ok(id) => self.note(id),
-                        Err(RecvError::Lagged(_)) => self.note_all(),
-                        Err(RecvError::Closed) => return None,
+                let mut over = false;
+                while self.due.is_empty() || !over && self.rested > tokio::time::Instant::now() {
+                    let rest = tokio::time::sleep_until(self.rested);
+                    tokio::select! {
+                        change = self.changes.recv() => match change {
+                            Ok(Touched { job, ended }) => over |= self.note(job) && ended,
+                            Err(RecvError::Lagged(_)) => self.note_all(),
+                            Err(RecvError::Closed) => return None,
+                        },
+                        () = rest, if !self.due.is_empty() => {}
                     }
-                    self.drain();
                 }
+                self.rested = tokio::time::Instant::now() + PAUSE;
                 Some(())
             })
             .await?
     }
 
-    fn drain(&mut self) {
-        loop {
-            match self.changes.try_recv() {
-                Ok(id) => self.note(id),
-                Err(TryRecvError::Lagged(_)) => self.note_all(),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
-            }
+    /// Whether this watcher looks at the job.
+    fn note(&mut self, id: JobId) -> bool {
+        let watched = self.only.is_none_or(|only| only == id);
+        if watched {
+            self.due.insert(id);
         }
-    }
-
-    fn note(&mut self, id: JobId) {
-        if self.only.is_none_or(|only| only == id) && !self.due.contains(&id) {
-            self.due.push(id);
-        }
+        watched
     }
 
     /// Some changes were missed: look at everything that may have changed.
     fn note_all(&mut self) {
         match self.only {
-            Some(id) => self.note(id),
+            Some(id) => drop(self.note(id)),
             None => {
                 let live: Vec<JobId> = self.api.pool.look(|core, _| core.live_jobs().collect());
                 let newest = self.api.pool.read(|reader| reader.job_ids(None, MISSED_MAX)).unwrap_or_default();
-                let all: BTreeSet<JobId> = self.due.drain(..).chain(live).chain(newest).collect();
-                self.due.extend(all);
+                self.due.extend(live.into_iter().chain(newest));
             }
         }
     }

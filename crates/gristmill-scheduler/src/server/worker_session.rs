@@ -9,17 +9,17 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::codec;
-use gristmill_proto::id::{LeaseId, WorkerId};
+use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::Search;
-use gristmill_proto::key::Purpose;
-use gristmill_proto::message::{Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, connect_statement};
+use gristmill_proto::key::{Purpose, Signature};
+use gristmill_proto::message::{BATCH_MAX, Finished, Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, connect_statement};
 use gristmill_proto::outcome::{Outcome, OutputFile};
 use gristmill_proto::view::Closest;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use super::{Api, random_bytes};
-use crate::core::{ConnectError, ConnectionId, Finish, Shares};
+use crate::core::{Batch, ConnectError, ConnectionId, Finish, LeaseTerms, Shares};
 use crate::shares::{Question, SHARE_FILE_BYTES_MAX};
 
 /// A worker that connects must have proven its key by then.
@@ -35,8 +35,7 @@ pub(super) async fn connect(State(api): State<Arc<Api>>, upgrade: WebSocketUpgra
 }
 
 async fn session(api: Arc<Api>, mut socket: WebSocket) {
-    let pool_name = api.pool.look(|core, _| core.pool().to_owned());
-    match tokio::time::timeout(HELLO_WAIT, greet(&pool_name, &mut socket)).await {
+    match tokio::time::timeout(HELLO_WAIT, greet(&api.pool_name, &mut socket)).await {
         Ok(Ok((id, hello))) => serve(api, socket, id, hello).await,
         Ok(Err(reason)) => refuse(&mut socket, reason).await,
         Err(_) => refuse(&mut socket, format!("no hello within {} s", HELLO_WAIT.as_secs())).await,
@@ -149,45 +148,76 @@ async fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: T
         ToPool::Declined { lease, reason } => {
             pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
         }
-        ToPool::Finished { lease, outcome, signature } => {
-            let (flaw, (shares, closest)) = match looked_at(api, id, lease, &outcome).await {
-                Ok(counted) => (None, counted),
-                Err(flaw) => (Some(flaw), (0, None)),
+        ToPool::Finished { results, signature } => {
+            let batch = match checked(api, id, results, signature).await {
+                Ok(batch) => batch,
+                Err(reason) => return ControlFlow::Break(reason),
             };
-            let finish = Finish { lease, outcome, signature, flaw, shares, closest };
-            pool.act(|core, now, effects| core.finished(id, connection, finish, now, effects));
+            pool.act(|core, now, effects| core.finished(id, connection, batch, now, effects));
+        }
+        ToPool::Returned { leases } => {
+            pool.act(|core, now, effects| core.returned(id, connection, &leases, now, effects));
         }
     }
     ControlFlow::Continue(())
+}
+
+/// Decodes what a worker says of attempts that have ended, and checks what the core cannot: the signature, outputs and
+/// shares. Errs only if it is no batch at all.
+async fn checked(api: &Arc<Api>, id: WorkerId, results: Vec<Finished>, signature: Signature) -> Result<Batch, String> {
+    if !(1..=BATCH_MAX).contains(&results.len()) {
+        return Err(format!("{} results at once: between 1 and {BATCH_MAX} are allowed", results.len()));
+    }
+    let terms: Vec<Option<LeaseTerms>> =
+        api.pool.look(|core, _| results.iter().map(|result| core.lease(id, result.lease)).collect());
+    let leaves = results.iter().map(|result| result.leaf).collect();
+    let mut batch = Batch { finishes: Vec::with_capacity(results.len()), leaves, signature };
+    let signed = batch.is_signed_by(id);
+    for (Finished { lease, outcome: encoded, leaf }, terms) in results.into_iter().zip(terms) {
+        let outcome: Box<Outcome> =
+            Box::new(codec::decode(&encoded, MESSAGE_BYTES_MAX).map_err(|error| error.to_string())?);
+        let matches = |terms: &LeaseTerms| terms.statement(&api.pool_name, lease, &encoded).leaf() == leaf;
+        let checked = match &terms {
+            Some(terms) if !signed || !matches(terms) => Err("the receipt is not signed by this worker".to_owned()),
+            Some(terms) => looked_at(api, id, terms, &outcome).await,
+            None => Ok((0, None)),
+        };
+        let (flaw, (shares, closest)) = match checked {
+            Ok(counted) => (None, counted),
+            Err(flaw) => (Some(flaw), (0, None)),
+        };
+        batch.finishes.push(Finish { lease, outcome, encoded, flaw, shares, closest });
+    }
+    Ok(batch)
 }
 
 /// The outputs' bytes must be here, and the shares good: their number and the best of them, or what is wrong.
 async fn looked_at(
     api: &Arc<Api>,
     id: WorkerId,
-    lease: LeaseId,
+    terms: &LeaseTerms,
     outcome: &Outcome,
 ) -> Result<(u64, Option<Closest>), String> {
     // An outcome beyond its limits is refused for that, a failed one counts as such.
     if outcome.check().is_err() || !outcome.succeeded() {
         return Ok((0, None));
     }
-    let given = api.pool.look(|core, _| core.lease(id, lease));
-    let given = given.filter(|(job, ..)| job.search.as_ref().is_some_and(|search| search.shares.is_some()));
-    if outcome.files.is_empty() && given.is_none() {
+    let searched = terms.spec.search.as_ref().is_some_and(|search| search.shares.is_some());
+    if outcome.files.is_empty() && !searched {
         return Ok((0, None));
     }
     let (api, files, whole) = (api.clone(), outcome.files.clone(), outcome.answer.is_none());
+    let terms = terms.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let missing =
             |file: &&OutputFile| api.pool.blobs.open_blob(file.digest).map_or(true, |(_, size)| size != file.size);
         if let Some(file) = files.iter().find(missing) {
             return Err(format!("output {} was not uploaded", file.path));
         }
-        given.map_or(Ok((0, None)), |(job, task, work)| {
-            let search = job.search.as_ref().expect("filtered above");
-            count_shares(&api, id, search, task.index, work, &files, whole)
-        })
+        match &terms.spec.search {
+            Some(search) if searched => count_shares(&api, id, search, terms.task.index, terms.work, &files, whole),
+            _ => Ok((0, None)),
+        }
     });
     looked.await.unwrap_or_else(|_| Err("the outputs could not be looked at".to_owned()))
 }

@@ -7,7 +7,7 @@ use super::StoreError;
 
 /// Each step brings a database one format further; a database of format `n` needs the steps from `n` on. Steps that a
 /// release has seen are never changed.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE pool (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -76,6 +76,43 @@ const STEPS: [&str; 2] = [
         ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     -- Jobs are written differently since; whoever submitted one hears that it is over.
+    UPDATE job SET state = 'cancelled', reason = 'the pool''s program was updated', finished_at = created_at
+        WHERE state = 'live';
+",
+    "
+    -- What a worker signed at once.
+    CREATE TABLE batch (
+        id INTEGER PRIMARY KEY,
+        worker BLOB NOT NULL,
+        leaves BLOB NOT NULL,
+        signature BLOB NOT NULL
+    ) STRICT;
+    -- Results lie in the order of their tasks; nothing else is kept in order beside them.
+    CREATE TABLE result_3 (
+        job INTEGER NOT NULL REFERENCES job (id),
+        task INTEGER NOT NULL,
+        lease INTEGER NOT NULL,
+        worker BLOB NOT NULL,
+        batch INTEGER REFERENCES batch (id),
+        position INTEGER NOT NULL DEFAULT 0,
+        outcome BLOB NOT NULL,
+        verdict TEXT NOT NULL,
+        reason TEXT,
+        shown INTEGER NOT NULL,
+        work INTEGER NOT NULL,
+        shares INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (job, task, lease)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO result_3 (job, task, lease, worker, outcome, verdict, reason, shown, work, shares, at)
+        SELECT job, task, lease, worker, outcome, verdict, reason, shown, work, shares, at FROM result;
+    DROP TABLE result;
+    ALTER TABLE result_3 RENAME TO result;
+    CREATE INDEX shown_result ON result (job, at) WHERE shown = 1;
+    ALTER TABLE job ADD COLUMN tasks_done INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE job ADD COLUMN tasks_failed INTEGER NOT NULL DEFAULT 0;
+    UPDATE job SET tasks_done =
+        (SELECT count(*) FROM result WHERE result.job = job.id AND verdict = 'certified');
     UPDATE job SET state = 'cancelled', reason = 'the pool''s program was updated', finished_at = created_at
         WHERE state = 'live';
 ",

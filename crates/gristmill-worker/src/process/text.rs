@@ -1,6 +1,6 @@
 //! What the app is told: arguments, environment, and where its inputs are.
 
-use gristmill_proto::id::WorkerId;
+use gristmill_proto::array::{Value, values_of};
 
 use super::Attempt;
 use crate::sandbox::wire::Spec;
@@ -8,14 +8,39 @@ use crate::sandbox::wire::Spec;
 /// The descriptor on which the app reports.
 const CHANNEL: u32 = 3;
 
-/// Puts the task's index, its work and the worker's id where a job's argument says `{task}`, `{work}` and `{worker}`.
-fn fill_in(arg: &str, task_index: u64, work: u64, worker: WorkerId) -> String {
-    let places = [("{task}", task_index.to_string()), ("{work}", work.to_string()), ("{worker}", worker.to_string())];
-    places.iter().fold(arg.to_owned(), |arg, (place, value)| arg.replace(place, value))
+/// What the job's arguments may name in braces, for one task. A text that a value brings is not looked at again.
+fn fill_in(arg: &str, places: &[(&str, String)]) -> String {
+    let (mut filled, mut rest) = (String::with_capacity(arg.len()), arg);
+    while let Some(at) = rest.find('{') {
+        let named = |(name, _): &&(&str, String)| rest[at + 1..].strip_prefix(name).is_some_and(|r| r.starts_with('}'));
+        filled.push_str(&rest[..at]);
+        match places.iter().find(named) {
+            Some((name, value)) => {
+                filled.push_str(value);
+                rest = &rest[at + name.len() + 2..];
+            }
+            None => {
+                filled.push('{');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    filled + rest
 }
 
 pub(super) fn describe(attempt: &Attempt<'_>, spec: &mut Spec) {
-    let Attempt { job, task, work, lease, worker, app_dir, entry, inputs } = *attempt;
+    let Attempt { job, task, work, lease, worker, app_dir, entry, inputs, lines } = *attempt;
+    let mut places = vec![("task", task.index.to_string()), ("work", work.to_string()), ("worker", worker.to_string())];
+    for (name, value) in values_of(&job.array, task.index) {
+        let value = match value {
+            Value::Text(text) => text.to_owned(),
+            Value::Number(number) => number.to_string(),
+            Value::Line(..) => {
+                lines.iter().find(|(known, _)| known == name).map_or_else(String::new, |(_, l)| l.clone())
+            }
+        };
+        places.push((name, value));
+    }
     let ours = [
         ("GRISTMILL_JOB", task.job.to_string()),
         ("GRISTMILL_TASK", task.index.to_string()),
@@ -27,7 +52,7 @@ pub(super) fn describe(attempt: &Attempt<'_>, spec: &mut Spec) {
     env.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     spec.app_dir = app_dir.to_owned();
     spec.entry = Some(entry.to_owned());
-    spec.args = job.args.iter().map(|arg| fill_in(arg, task.index, work, worker)).collect();
+    spec.args = job.args.iter().map(|arg| fill_in(arg, &places)).collect();
     spec.env = env.into_iter().collect();
     spec.inputs = inputs.to_vec();
 }
@@ -38,12 +63,13 @@ mod tests {
 
     #[test]
     fn places_are_filled_in_wherever_they_stand() {
-        let worker = WorkerId([0xab; 20]);
-        let id = format!("0x{}", "ab".repeat(20));
-        assert_eq!(fill_in("{task}", 7, 90, worker), "7");
-        assert_eq!(fill_in("{work} of {task}", 7, 90, worker), "90 of 7");
-        assert_eq!(fill_in("--from={task}00-{task}99", 7, 90, worker), "--from=700-799");
-        assert_eq!(fill_in("{worker}/{task}", u64::MAX, 90, worker), format!("{id}/18446744073709551615"));
-        assert_eq!(fill_in("{other} {{task}", 7, 90, worker), "{other} {7");
+        let places = [("task", "7".to_owned()), ("work", "90".to_owned()), ("name", "{task}".to_owned())];
+        let fill_in = |arg| fill_in(arg, &places);
+        assert_eq!(fill_in("{task}"), "7");
+        assert_eq!(fill_in("{work} of {task}"), "90 of 7");
+        assert_eq!(fill_in("--from={task}00-{task}99"), "--from=700-799");
+        assert_eq!(fill_in("{other} {{task}} {"), "{other} {7} {");
+        assert_eq!(fill_in("{name}!"), "{task}!", "values are not looked into");
+        assert_eq!(fill_in("ä{task}ß"), "ä7ß");
     }
 }

@@ -113,6 +113,7 @@ impl Prison {
             app_dir: &self.app,
             entry: "hostile",
             inputs: &self.inputs,
+            lines: &[],
         };
         process::run(&self.sandbox, &attempt, progress, cancel).await
     }

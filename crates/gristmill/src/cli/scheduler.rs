@@ -47,6 +47,7 @@ pub(super) struct SchedulerArgs {
 }
 
 pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Result<()> {
+    roles::open_many_files();
     let mut about = serde_json::Map::new();
     if let Some(file) = &args.deployment {
         let facts = ChainFacts::of(&Deployment::read(file)?);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use gristmill_proto::requirement::is_label;
 use gristmill_worker::{Config, Worker};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,17 @@ pub(super) struct WorkerArgs {
     /// Attempts to run at once [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     slots: Option<u32>,
+    /// Something jobs may ask for, such as `site=lyon`; several times for several
+    #[arg(long = "label", value_name = "NAME[=VALUE]", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    if !is_label(name) {
+        return Err(format!("`{name}` is no name of a label: use letters, digits and `-_./`"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result<()> {
@@ -33,6 +45,7 @@ pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result
         name: args.name.unwrap_or_else(roles::machine_name),
         slots: args.slots.unwrap_or_else(roles::machine_cores),
         memory_bytes: roles::machine_memory(),
+        labels: args.labels.into_iter().collect(),
         sandbox: roles::sandbox_config(),
     };
     let worker = Worker::open(config).await?;

@@ -1,21 +1,36 @@
 //! A worker that speaks the protocol and does as the test says.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::app::Runtime;
 use gristmill_proto::codec;
-use gristmill_proto::id::WorkerId;
+use gristmill_proto::digest::Digest;
+use gristmill_proto::id::{LeaseId, TaskId, WorkerId};
+use gristmill_proto::job::JobSpec;
 use gristmill_proto::key::{Purpose, Signature, WorkerKey};
-use gristmill_proto::message::{Hello, Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker, WorkerOffer, connect_statement};
+use gristmill_proto::message::{
+    Finished, Hello, Lease, MESSAGE_BYTES_MAX, ToPool, ToWorker, WorkerOffer, connect_statement,
+};
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
-use gristmill_proto::receipt::Statement;
+use gristmill_proto::receipt::{Statement, digest_of_job, sign_batch};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::PATIENCE;
+
+/// A lease and its job.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub lease: LeaseId,
+    pub task: TaskId,
+    pub work: u64,
+    pub job: Arc<JobSpec>,
+}
 
 pub struct HostileWorker {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -58,6 +73,8 @@ impl HostileWorker {
             runtimes: vec![Runtime::Process],
             slots: 1,
             memory_bytes: 64 << 30,
+            gpus: 0,
+            labels: BTreeMap::new(),
         };
         worker.pool = pool;
         worker.say(&ToPool::Hello(Hello { protocol: PROTOCOL_VERSION, signature, offer, running: vec![] })).await;
@@ -88,29 +105,42 @@ impl HostileWorker {
         }
     }
 
-    pub async fn lease(&mut self) -> Lease {
+    pub async fn lease(&mut self) -> Given {
         match self.hear().await {
-            Some(ToWorker::Lease(lease)) => *lease,
+            Some(ToWorker::Leases { jobs, leases }) => {
+                let ([(_, job)], [lease]) = (&jobs[..], &leases[..]) else { panic!("{jobs:?} {leases:?}") };
+                let Lease { lease, task, work, .. } = *lease;
+                Given { lease, task, work, job: job.clone() }
+            }
             other => panic!("no lease: {other:?}"),
         }
     }
 
     /// Says that the lease ended so, properly signed; the pool's refusal, if it refuses.
-    pub async fn finish(&mut self, lease: &Lease, outcome: Outcome) -> Option<String> {
+    pub async fn finish(&mut self, lease: &Given, outcome: Outcome) -> Option<String> {
         let signature = self.sign(lease, &outcome);
         self.finish_signed(lease, outcome, signature).await
     }
 
-    pub async fn finish_signed(&mut self, lease: &Lease, outcome: Outcome, signature: Signature) -> Option<String> {
-        self.say(&ToPool::Finished { lease: lease.lease, outcome: Box::new(outcome), signature }).await;
+    pub async fn finish_signed(&mut self, lease: &Given, outcome: Outcome, signature: Signature) -> Option<String> {
+        let leaf = self.leaf(lease, &outcome);
+        let result = Finished { lease: lease.lease, outcome: codec::encode(&outcome), leaf };
+        self.say(&ToPool::Finished { results: vec![result], signature }).await;
         match self.hear().await {
-            Some(ToWorker::Recorded { lease: recorded, refused }) if recorded == lease.lease => refused,
+            Some(ToWorker::Recorded { leases, refused }) if leases == [lease.lease] => {
+                refused.into_iter().next().map(|(_, reason)| reason)
+            }
             other => panic!("not recorded: {other:?}"),
         }
     }
 
-    pub fn sign(&self, lease: &Lease, outcome: &Outcome) -> Signature {
-        Statement::new(&self.pool, lease.lease, lease.task, &lease.job, outcome).sign(&self.key).signature
+    pub fn sign(&self, lease: &Given, outcome: &Outcome) -> Signature {
+        sign_batch(&[self.leaf(lease, outcome)], &self.key)
+    }
+
+    fn leaf(&self, lease: &Given, outcome: &Outcome) -> Digest {
+        let (app, job) = (lease.job.app, digest_of_job(&lease.job));
+        Statement::new(&self.pool, lease.lease, lease.task, app, job, &codec::encode(outcome)).leaf()
     }
 
     /// Whether the pool stays silent for a while.

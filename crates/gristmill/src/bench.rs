@@ -1,0 +1,11 @@
+//! `gristmill bench`: how fast a pool is on this machine, beside what the machine can do at all.
+//!
+//! The pool is the real one, a process of its own with its own database; its workers are real connections that answer
+//! every lease at once, so that what is measured is the pool and not the programs it runs.
+
+mod floors;
+mod light_worker;
+mod pool_process;
+mod scheduler;
+
+pub use scheduler::{Row, SchedulerBench, run};
