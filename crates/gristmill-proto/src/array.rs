@@ -11,7 +11,7 @@ pub const NAMES_MAX: usize = 16;
 
 /// What a name stands for, one value a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(rename_all = "snake_case")]
 pub enum Values {
     List(Vec<String>),
     Range(Range),
@@ -36,7 +36,8 @@ fn one() -> i64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lines {
-    pub lines_of: Digest,
+    /// The blob.
+    pub file: Digest,
     pub count: u64,
 }
 
@@ -72,7 +73,7 @@ impl Values {
                 let value = i128::from(range.from) + i128::from(range.step) * i128::from(index);
                 Value::Number(i64::try_from(value).unwrap_or(range.to))
             }
-            Self::Lines(lines) => Value::Line(lines.lines_of, index),
+            Self::Lines(lines) => Value::Line(lines.file, index),
         }
     }
 

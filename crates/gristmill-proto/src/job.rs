@@ -421,6 +421,39 @@ mod tests {
         assert_eq!(JobSpec { inputs: vec![input], ..job() }.check(), Err(JobError::BadPath("../etc/passwd".into())));
     }
 
+    /// Whatever a job says survives both encodings; what it does not say is not written.
+    #[test]
+    fn a_job_survives_its_encodings() {
+        let array = [
+            ("list".to_owned(), Values::List(vec!["a".into(), "b".into()])),
+            ("lines".to_owned(), Values::Lines(crate::array::Lines { file: Digest::of(b"x"), count: 3 })),
+            ("range".to_owned(), Values::Range(crate::array::Range { from: -1, to: 9, step: 2 })),
+        ];
+        let whole = JobSpec {
+            external_id: Some("x".into()),
+            array: array.into(),
+            tasks: 36,
+            resources: Resources { cores: 4, gpus: 1 },
+            require: vec!["site == lyon".parse().unwrap()],
+            user: "ann".into(),
+            priority: -3,
+            deadline_ms: Some(UnixMillis(7)),
+            failed_max: 5,
+            ..job()
+        };
+        assert_eq!(whole.check(), Ok(()));
+        for spec in [job(), whole] {
+            let encoded = crate::codec::encode(&spec);
+            assert_eq!(crate::codec::decode::<JobSpec>(&encoded, 1 << 20).unwrap(), spec);
+            let json = serde_json::to_string(&spec).unwrap();
+            assert_eq!(serde_json::from_str::<JobSpec>(&json).unwrap(), spec);
+        }
+        let plain = serde_json::to_value(job()).unwrap();
+        for field in ["array", "resources", "require", "user", "priority", "deadline_ms", "failed_max"] {
+            assert!(plain.get(field).is_none(), "{field} was not said");
+        }
+    }
+
     #[test]
     fn an_array_that_makes_no_sense_is_refused() {
         let range = |from, to, step| Values::Range(crate::array::Range { from, to, step });

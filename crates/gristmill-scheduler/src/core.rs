@@ -216,6 +216,9 @@ pub struct Core {
     lost_at: BTreeSet<(UnixMillis, WorkerId)>,
     /// Workers that hold leases ahead of their room.
     crowded: BTreeSet<WorkerId>,
+    /// Jobs and workers to look at when all of an event is taken in: those with tasks to give, those with room.
+    hungry: BTreeSet<JobId>,
+    roomy: BTreeSet<WorkerId>,
     leases: Leases,
     standings: HashMap<WorkerId, Shares>,
     /// Of the pool's slots, by app.
@@ -244,6 +247,8 @@ impl Core {
             workers: BTreeMap::new(),
             lost_at: BTreeSet::new(),
             crowded: BTreeSet::new(),
+            hungry: BTreeSet::new(),
+            roomy: BTreeSet::new(),
             leases: Leases::default(),
             standings: HashMap::new(),
             speeds: HashMap::new(),
@@ -358,7 +363,7 @@ impl Core {
         }
         let class = self.join_class(&needs);
         self.admit(id, Job::new(id, spec, class, now));
-        self.place_job(id, now, out);
+        self.place(now, out);
         Ok(Submitted { id, known: false })
     }
 
@@ -367,6 +372,7 @@ impl Core {
         let live = self.jobs.contains_key(&id);
         if live {
             self.end_job(id, JobState::Cancelled, Some(reason.to_owned()), now, out);
+            self.place(now, out);
         }
         live
     }
@@ -396,7 +402,7 @@ impl Core {
             step
         };
         self.after_step(id, step, now, out);
-        self.place_worker(worker, now, out);
+        self.place(now, out);
         Ok(())
     }
 
@@ -427,7 +433,7 @@ impl Core {
             .get(&id)
             .map_or_else(Vec::new, |worker| worker.leases().filter(|lease| changed || !kept.contains(lease)).collect());
         for lease in gone {
-            self.release(id, lease, now, out);
+            self.release(lease, now, out);
         }
         let lost_at = now.plus(self.tuning.lost_ms);
         match self.workers.get_mut(&id).filter(|_| !changed) {
@@ -450,7 +456,8 @@ impl Core {
 
     /// What must follow the greeting that the shell sends after [`Core::connect`].
     pub fn greeted(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) {
-        self.place_worker(id, now, out);
+        self.roomy.insert(id);
+        self.place(now, out);
     }
 
     /// Whether the worker may go on with a lease it holds: ours, or one we gave before a restart and whose task is
@@ -538,9 +545,10 @@ impl Core {
         let forgotten: Vec<LeaseId> =
             worker.leases().filter(|lease| !listed.contains(lease) && settled(lease)).collect();
         for lease in forgotten {
-            self.release(id, lease, now, out);
+            self.release(lease, now, out);
         }
-        self.place_worker(id, now, out);
+        self.roomy.insert(id);
+        self.place(now, out);
     }
 
     pub fn progress(
@@ -582,7 +590,7 @@ impl Core {
             let (task, work_done) = (given.task, given.work_done);
             self.fail_attempt(task, lease, id, Fault::Worker, reason, work_done, now, out);
         }
-        self.place_worker(id, now, out);
+        self.place(now, out);
     }
 
     /// The worker has not begun these leases, and will not.
@@ -598,9 +606,10 @@ impl Core {
             return;
         }
         for lease in leases.iter().filter(|lease| self.workers[&id].holds(**lease)).copied().collect::<Vec<_>>() {
-            self.release(id, lease, now, out);
+            self.release(lease, now, out);
         }
-        self.place_worker(id, now, out);
+        self.roomy.insert(id);
+        self.place(now, out);
     }
 
     /// Attempts have ended. The answer to the worker is part of the effects and follows the commit.
@@ -616,8 +625,6 @@ impl Core {
         if !self.renew(id, connection, now) {
             return;
         }
-        // The worker shall hear that these are over before it hears of the next.
-        let place = out.messages.len();
         let change = Change::BatchSigned { batch: first, worker: id, leaves: batch.leaves, signature: batch.signature };
         let signed = out.changes.len();
         out.changes.push(change);
@@ -636,8 +643,9 @@ impl Core {
         if !recorded {
             out.changes.remove(signed);
         }
-        out.messages.insert(place, (id, connection, ToWorker::Recorded { leases, refused }));
-        self.place_worker(id, now, out);
+        out.messages.push((id, connection, ToWorker::Recorded { leases, refused }));
+        self.roomy.insert(id);
+        self.place(now, out);
     }
 
     /// Whether a result was kept; or why it is refused.
@@ -768,14 +776,12 @@ impl Core {
     }
 
     /// Takes the lease back without blame: the worker is gone, has forgotten it or has not begun it.
-    fn release(&mut self, id: WorkerId, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
-        debug_assert!(self.leases.of(id, lease).is_some());
+    fn release(&mut self, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
         let Some(given) = self.end_lease(lease, now) else { return };
         let job = self.jobs.get_mut(&given.task.job).expect("a lease in force has a live job");
         job.give_back(given.task.index, lease);
         out.touched.insert(given.task.job);
         self.refresh(given.task.job);
-        self.place_job(given.task.job, now, out);
     }
 
     /// Time has passed: workers that stayed silent too long are lost, leases that outlast any honest attempt are over,
@@ -790,7 +796,7 @@ impl Core {
                 out.messages.push((id, connection, ToWorker::Refused { reason }));
             }
             for lease in worker.leases().collect::<Vec<_>>() {
-                self.release(id, lease, now, out);
+                self.release(lease, now, out);
             }
             self.workers.remove(&id);
             self.crowded.remove(&id);
@@ -800,7 +806,6 @@ impl Core {
             let reason = "the attempt took longer than the job allows".to_owned();
             self.tell_to_stop(worker, lease, reason.clone(), out);
             self.fail_attempt(task, lease, worker, Fault::Late, &reason, work_done, now, out);
-            self.place_worker(worker, now, out);
         }
         for id in &self.crowded {
             let worker = self.workers.get_mut(id).expect("a crowded worker is known");
@@ -812,6 +817,7 @@ impl Core {
                 out.messages.push((*id, connection, ToWorker::Retract { leases }));
             }
         }
+        self.place(now, out);
     }
 
     /// When [`Core::tick`] has something to do next.
@@ -873,13 +879,10 @@ impl Core {
         true
     }
 
-    /// Goes on after a task of the job took a step: ends the job, or gives its tasks out.
+    /// Goes on after a task of the job took a step.
     fn after_step(&mut self, id: JobId, step: Step, now: UnixMillis, out: &mut Effects) {
         match step {
-            Step::Went => {
-                self.refresh(id);
-                self.place_job(id, now, out);
-            }
+            Step::Went => self.refresh(id),
             Step::JobDone => self.end_job(id, JobState::Done, None, now, out),
             Step::JobFailed(reason) => self.end_job(id, JobState::Failed, Some(reason), now, out),
         }
@@ -890,11 +893,9 @@ impl Core {
         let mut leases: Vec<LeaseId> = self.jobs[&id].leases().collect();
         leases.sort_by_key(|lease| self.leases.get(*lease).is_some_and(|given| given.begun.is_some()));
         let why = reason.clone().unwrap_or_else(|| "the job is done".to_owned());
-        let mut freed = BTreeSet::new();
         for lease in leases {
             let given = self.end_lease(lease, now).expect("a running task has a lease in force");
             self.tell_to_stop(given.worker, lease, why.clone(), out);
-            freed.insert(given.worker);
         }
         let mut job = self.jobs.remove(&id).expect("only a live job ends");
         if let Some(place) = job.queued.take() {
@@ -912,9 +913,6 @@ impl Core {
         let TaskCounts { done, failed, .. } = job.counts();
         out.changes.push(Change::JobEnded { job: id, state, reason, done, failed, at: now });
         out.touched.insert(id);
-        for worker in freed {
-            self.place_worker(worker, now, out);
-        }
     }
 
     /// Takes a worker off a job that it is excluded from.
@@ -993,7 +991,9 @@ impl Core {
         let id = given.worker;
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.end(lease, &self.classes.get(given.class).needs);
-            (worker.moved_at, worker.stuck) = (now, false);
+            if given.begun.is_some() {
+                (worker.moved_at, worker.stuck) = (now, false);
+            }
             if worker.ahead.is_empty() {
                 self.crowded.remove(&id);
             }
@@ -1018,6 +1018,9 @@ impl Core {
     fn refresh(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let place = job.has_waiting().then(|| job.place());
+        if place.is_some() {
+            self.hungry.insert(id);
+        }
         if job.queued == place {
             return;
         }
@@ -1039,6 +1042,9 @@ impl Core {
             return;
         }
         worker.idle = !full;
+        if !full {
+            self.roomy.insert(id);
+        }
         for id_of_class in &worker.classes {
             let class = self.classes.get_mut(*id_of_class);
             if !full && worker.has_room_for(&class.needs) {
@@ -1054,6 +1060,7 @@ impl Core {
         let lease = self.next_lease;
         self.next_lease = LeaseId(lease.0 + 1);
         let job = self.jobs.get_mut(&job_id).expect("the caller found the job ready");
+        job.served = lease.0;
         let index = job.next_waiting().expect("a ready job has a waiting task");
         let task = TaskId { job: job_id, index };
         let spec = job.spec.clone();

@@ -5,6 +5,7 @@ mod chain;
 mod demo;
 mod deploy;
 mod doctor;
+mod job;
 mod key;
 mod oracle;
 mod scheduler;
@@ -39,6 +40,26 @@ enum Command {
     Demo(demo::DemoArgs),
     /// The same grid without an order, for development
     Dev(demo::DevArgs),
+    /// Run a program on a pool and get what it writes
+    Run(job::RunArgs),
+    /// Submit a job file to a pool
+    Submit(job::SubmitArgs),
+    /// List a pool's jobs
+    Jobs(job::JobsArgs),
+    /// Show a job, and why its attempts failed
+    Job(job::JobArgs),
+    /// Follow a job until it has ended
+    Watch(job::JobArgs),
+    /// Get the results of a job
+    Fetch(job::FetchArgs),
+    /// End a job
+    Cancel(job::JobArgs),
+    /// Tell what a job waits for, or what a worker is to the jobs that wait
+    Why(job::WhyArgs),
+    /// Get the signed receipt of a task
+    Receipt(job::ReceiptArgs),
+    /// Check a receipt, and say what it proves
+    Verify(job::VerifyArgs),
     /// Run the embedded development chain alone
     Chain(chain::ChainArgs),
     /// Run a pool: scheduler, API and page
@@ -104,6 +125,16 @@ async fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo(args) => Box::pin(demo::demo(args, shutdown)).await,
         Command::Dev(args) => Box::pin(demo::dev(args, shutdown)).await,
+        Command::Run(args) => Box::pin(job::run(args, shutdown)).await,
+        Command::Submit(args) => Box::pin(job::submit(args, shutdown)).await,
+        Command::Jobs(args) => job::jobs(args).await,
+        Command::Job(args) => job::job(args).await,
+        Command::Watch(args) => job::watch(args, shutdown).await,
+        Command::Fetch(args) => job::fetch(args).await,
+        Command::Cancel(args) => job::cancel(args).await,
+        Command::Why(args) => job::why(args).await,
+        Command::Receipt(args) => job::receipt(args).await,
+        Command::Verify(args) => job::verify(&args),
         Command::Chain(args) => chain::run(args, shutdown).await,
         Command::Scheduler(args) => Box::pin(scheduler::run(args, shutdown)).await,
         Command::Oracle(args) => Box::pin(oracle::run(args, shutdown)).await,

@@ -4,10 +4,12 @@
 
 pub mod bench;
 mod cli;
+pub mod clock;
 pub mod demo;
 pub mod deploy;
 pub mod deployment;
 pub mod embedded;
+pub mod job_file;
 pub mod oracle;
 pub mod pool_client;
 pub mod report;

@@ -1,14 +1,19 @@
 //! The pool's HTTP API from outside: what the oracle and the CLI use.
 
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{Stream, StreamExt, stream};
 use gristmill_proto::app::AppManifest;
 use gristmill_proto::digest::Digest;
-use gristmill_proto::id::JobId;
+use gristmill_proto::id::{JobId, LeaseId, WorkerId};
 use gristmill_proto::job::JobSpec;
-use gristmill_proto::view::{ApiError, AppView, JobView, Submitted, VerdictRequest, WorkerView};
+use gristmill_proto::receipt::ReceiptFile;
+use gristmill_proto::view::{
+    ApiError, AppView, AttemptView, FailureView, JobView, Submitted, VerdictRequest, WhyJob, WhyWorker, WorkerView,
+};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -86,6 +91,52 @@ impl PoolClient {
         Ok(digest)
     }
 
+    /// Puts a file into the pool; its digest.
+    pub async fn upload_file(&self, path: &Path) -> Result<Digest> {
+        let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut hasher = blake3::Hasher::new();
+        let size = io::copy(&mut file, &mut hasher).with_context(|| format!("cannot read {}", path.display()))?;
+        io::Seek::rewind(&mut file)?;
+        let digest = Digest(*hasher.finalize().as_bytes());
+        gristmill_data::upload(&self.http, &self.base, &self.token, digest, size, file).await?;
+        Ok(digest)
+    }
+
+    /// Gets a blob into a file, which appears when its bytes are what the digest says.
+    pub async fn download(&self, digest: Digest, size: u64, path: &Path) -> Result<()> {
+        let folder = path.parent().context("a file lies in a folder")?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let response = self.send(self.request(Method::GET, &format!("/api/blobs/{digest}"))).await?;
+        let fresh = path.with_added_extension("part");
+        let written = write_checked(response, digest, size, &fresh).await;
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(std::fs::rename(&fresh, path)?)
+    }
+
+    pub async fn jobs(&self, limit: u32) -> Result<Vec<JobView>> {
+        self.json(self.request(Method::GET, &format!("/api/jobs?limit={limit}"))).await
+    }
+
+    pub async fn attempts(&self, job: JobId, task: u64) -> Result<Vec<AttemptView>> {
+        self.json(self.request(Method::GET, &format!("/api/jobs/{job}/tasks/{task}"))).await
+    }
+
+    pub async fn receipt(&self, job: JobId, task: u64, lease: LeaseId) -> Result<ReceiptFile> {
+        self.json(self.request(Method::GET, &format!("/api/jobs/{job}/tasks/{task}/receipts/{lease}"))).await
+    }
+
+    pub async fn failures(&self, job: JobId) -> Result<Vec<FailureView>> {
+        self.json(self.request(Method::GET, &format!("/api/jobs/{job}/failures"))).await
+    }
+
+    pub async fn why_job(&self, job: JobId) -> Result<WhyJob> {
+        self.json(self.request(Method::GET, &format!("/api/jobs/{job}/why"))).await
+    }
+
+    pub async fn why_worker(&self, worker: WorkerId) -> Result<WhyWorker> {
+        self.json(self.request(Method::GET, &format!("/api/workers/{worker}/why"))).await
+    }
+
     async fn upload(&self, digest: Digest, bytes: Vec<u8>) -> Result<()> {
         self.send(self.request(Method::PUT, &format!("/api/blobs/{digest}")).body(bytes)).await.map(drop)
     }
@@ -121,6 +172,24 @@ impl PoolClient {
         });
         Err(PoolRefusal { status, error, hint }.into())
     }
+}
+
+async fn write_checked(response: Response, digest: Digest, size: u64, path: &Path) -> Result<()> {
+    let (mut file, mut hasher, mut length) = (File::create(path)?, blake3::Hasher::new(), 0_u64);
+    let mut bytes = Box::pin(response.bytes_stream());
+    while let Some(chunk) = bytes.next().await {
+        let chunk = chunk.context("the pool's answer broke")?;
+        length += chunk.len() as u64;
+        if length > size {
+            bail!("the pool sends more than the {size} bytes it promised");
+        }
+        hasher.update(&chunk);
+        file.write_all(&chunk)?;
+    }
+    if Digest(*hasher.finalize().as_bytes()) != digest {
+        bail!("the pool sent other bytes than those asked for");
+    }
+    Ok(file.sync_all()?)
 }
 
 /// The pool's token from its file.

@@ -80,6 +80,11 @@ impl Report {
         result
     }
 
+    /// Nothing moves any more.
+    pub fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// What the command was for: an event for programs, text on standard output for people.
     pub fn result(&self, name: &str, facts: &impl Serialize, text: &str) {
         self.bar.finish_and_clear();

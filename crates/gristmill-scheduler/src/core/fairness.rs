@@ -25,8 +25,8 @@ pub(super) struct Place {
     /// Ten minutes of waiting are worth one step of priority.
     pub(super) age: i64,
     pub(super) deadline: u64,
-    /// Jobs take turns: the one with the fewest running attempts is next.
-    pub(super) running: u64,
+    /// Jobs take turns: the one that was served longest ago is next.
+    pub(super) served: u64,
     pub(super) job: JobId,
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Job {
     pub(super) class: ClassId,
     pub(super) user: Name,
     age: i64,
+    /// The last lease that was given for it; those of a later job are higher.
+    pub(super) served: u64,
     /// Workers that lied about this job or could not run it.
     pub(super) excluded: HashSet<WorkerId>,
     /// Workers that saw the program fail or took too long; others are tried first.
@@ -79,6 +81,7 @@ impl Job {
             spec,
             class,
             age,
+            served: 0,
             excluded: HashSet::new(),
             avoided: HashSet::new(),
             queued: None,
@@ -134,7 +137,7 @@ impl Job {
 
     pub(super) fn place(&self) -> Place {
         let deadline = self.spec.deadline_ms.map_or(u64::MAX, |at| at.0);
-        Place { age: self.age, deadline, running: self.running.len() as u64, job: self.id }
+        Place { age: self.age, deadline, served: self.served, job: self.id }
     }
 
     pub(super) fn has_waiting(&self) -> bool {

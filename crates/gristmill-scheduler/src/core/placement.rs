@@ -10,8 +10,22 @@ use super::{Core, Effects};
 const AHEAD_MS: u64 = 200;
 
 impl Core {
+    /// Gives out what the event has made possible. The last step of every event, so that nothing is given to a worker of
+    /// which the same event tells the worse.
+    pub(super) fn place(&mut self, now: UnixMillis, out: &mut Effects) {
+        for worker in std::mem::take(&mut self.roomy) {
+            self.place_worker(worker, now, out);
+        }
+        for job in std::mem::take(&mut self.hungry) {
+            self.place_job(job, now, out);
+        }
+        // Giving makes neither room nor tasks.
+        self.roomy.clear();
+        self.hungry.clear();
+    }
+
     /// Lets workers that have room know of a job with tasks to give. What they get is still the job whose turn it is.
-    pub(super) fn place_job(&mut self, job_id: JobId, now: UnixMillis, out: &mut Effects) {
+    fn place_job(&mut self, job_id: JobId, now: UnixMillis, out: &mut Effects) {
         while let Some(job) = self.jobs.get(&job_id).filter(|job| job.has_waiting()) {
             let class = self.classes.get(job.class);
             let Some(id) = class.idle.iter().copied().find(|id| self.may_run(*id, job)) else { return };
@@ -21,7 +35,7 @@ impl Core {
     }
 
     /// Gives a worker what it has room for, and of short tasks some ahead. Returns how many.
-    pub(super) fn place_worker(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) -> usize {
+    fn place_worker(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) -> usize {
         let mut given = 0;
         while let Some(worker) = self.workers.get(&id).filter(|worker| worker.connection.is_some()) {
             let Some(job_id) = self.next_for(id, worker) else { break };
