@@ -167,6 +167,19 @@ pub struct JobStatus {
     pub workers: u64,
 }
 
+/// What the pool holds, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    pub live_jobs: u64,
+    /// Those of them with a task to give.
+    pub waiting_jobs: u64,
+    pub leases: u64,
+    /// Connected ones, and their slots.
+    pub workers: u64,
+    pub slots: u64,
+    pub classes: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerStatus {
     pub id: WorkerId,
@@ -219,6 +232,8 @@ pub struct Core {
     /// Jobs and workers to look at when all of an event is taken in: those with tasks to give, those with room.
     hungry: BTreeSet<JobId>,
     roomy: BTreeSet<WorkerId>,
+    /// When stragglers were looked for.
+    tails_seen: UnixMillis,
     leases: Leases,
     standings: HashMap<WorkerId, Shares>,
     /// Of the pool's slots, by app.
@@ -228,6 +243,8 @@ pub struct Core {
 /// Leases one run of the pool can give. A lease id is the run's number and a count within it, so that ids are never
 /// used twice though they are not stored; together they stay below 2^53 for the sake of JSON readers.
 const LEASES_PER_RUN_BITS: u32 = 36;
+/// How often stragglers are looked for.
+const TAIL_BEAT_MS: u64 = 1_000;
 /// Leases that wait behind an attempt which takes so long are wanted back.
 const STUCK_MS: u64 = 2_000;
 
@@ -249,6 +266,7 @@ impl Core {
             crowded: BTreeSet::new(),
             hungry: BTreeSet::new(),
             roomy: BTreeSet::new(),
+            tails_seen: UnixMillis::default(),
             leases: Leases::default(),
             standings: HashMap::new(),
             speeds: HashMap::new(),
@@ -726,8 +744,18 @@ impl Core {
             job.certify(task.index, lease, !vain, work)
         };
         self.end_lease(lease, now);
+        self.end_copies(task, now, out);
         self.after_step(task.job, step, now, out);
         Ok(true)
+    }
+
+    /// Whoever else runs a task that has its result stops.
+    fn end_copies(&mut self, task: TaskId, now: UnixMillis, out: &mut Effects) {
+        for lease in self.jobs[&task.job].attempts_of(task.index).collect::<Vec<_>>() {
+            let given = self.end_lease(lease, now).expect("a running task has a lease in force");
+            self.jobs.get_mut(&task.job).expect("looked up above").ended(task.index, lease);
+            self.tell_to_stop(given.worker, lease, "another attempt at this task was first".to_owned(), out);
+        }
     }
 
     /// Notes how fast the worker's slot was.
@@ -818,13 +846,23 @@ impl Core {
             }
         }
         self.place(now, out);
+        if self.tails_due().is_some_and(|at| at <= now) {
+            self.tails_seen = now;
+            self.copy_stragglers(now, out);
+        }
+    }
+
+    /// When stragglers are looked for next: never while there is none, or nobody to take over.
+    fn tails_due(&self) -> Option<UnixMillis> {
+        let any = self.classes.iter().any(|(_, class)| !class.tails.is_empty() && !class.idle.is_empty());
+        any.then(|| self.tails_seen.plus(TAIL_BEAT_MS))
     }
 
     /// When [`Core::tick`] has something to do next.
     pub fn next_tick(&self) -> Option<UnixMillis> {
         let (lost, due) = (self.lost_at.first().map(|(at, _)| *at), self.leases.first_due().map(|(at, _)| at));
         let stuck = self.crowded.iter().map(|id| self.workers[id].moved_at.plus(STUCK_MS)).min();
-        lost.into_iter().chain(due).chain(stuck).min()
+        lost.into_iter().chain(due).chain(stuck).chain(self.tails_due()).min()
     }
 
     pub fn job_status(&self, id: JobId, now: UnixMillis) -> Option<JobStatus> {
@@ -852,6 +890,17 @@ impl Core {
 
     pub fn live_jobs(&self) -> impl Iterator<Item = JobId> {
         self.jobs.keys().copied()
+    }
+
+    pub fn totals(&self) -> Totals {
+        Totals {
+            live_jobs: self.jobs.len() as u64,
+            waiting_jobs: self.classes.iter().map(|(_, class)| class.queue.len() as u64).sum(),
+            leases: self.leases.iter().count() as u64,
+            workers: self.workers.values().filter(|worker| worker.connection.is_some()).count() as u64,
+            slots: self.slots(),
+            classes: self.classes.iter().count() as u64,
+        }
     }
 
     pub fn worker_statuses(&self) -> Vec<WorkerStatus> {
@@ -904,6 +953,7 @@ impl Core {
         if let Some(external_id) = &job.spec.external_id {
             self.by_external_id.remove(external_id);
         }
+        self.classes.get_mut(job.class).tails.remove(&id);
         self.fairness.remove_job(&job.user);
         if self.classes.remove_job(job.class) {
             for worker in self.workers.values_mut() {
@@ -1018,6 +1068,12 @@ impl Core {
     fn refresh(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let place = job.has_waiting().then(|| job.place());
+        let tails = &mut self.classes.get_mut(job.class).tails;
+        if job.is_at_its_tail() {
+            tails.insert(id);
+        } else {
+            tails.remove(&id);
+        }
         if place.is_some() {
             self.hungry.insert(id);
         }
@@ -1057,13 +1113,15 @@ impl Core {
 
     /// Makes a lease of the job's next task for the worker. The caller has checked that both are ready.
     fn give_lease(&mut self, id: WorkerId, job_id: JobId, now: UnixMillis, out: &mut Effects) {
-        let lease = self.next_lease;
-        self.next_lease = LeaseId(lease.0 + 1);
+        let lease = self.new_lease();
         let job = self.jobs.get_mut(&job_id).expect("the caller found the job ready");
         job.served = lease.0;
         let index = job.next_waiting().expect("a ready job has a waiting task");
-        let task = TaskId { job: job_id, index };
-        let spec = job.spec.clone();
+        self.lease_task(id, TaskId { job: job_id, index }, lease, now, out);
+    }
+
+    fn lease_task(&mut self, id: WorkerId, task: TaskId, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
+        let spec = self.jobs[&task.job].spec.clone();
         let work = spec.search.as_ref().map_or(0, |search| {
             let slot = self.workers[&id].speed(&spec.app);
             speed::portion(search, slot, self.speed(&spec.app))
@@ -1072,9 +1130,15 @@ impl Core {
         self.put_in_force(id, task, work, lease, now);
         let connection = self.workers[&id].connection.expect("an idle worker is connected");
         out.give(id, connection, Lease { lease, task, work, seal }, &spec);
-        out.touched.insert(job_id);
-        self.refresh(job_id);
+        out.touched.insert(task.job);
+        self.refresh(task.job);
         self.refresh_worker(id);
+    }
+
+    fn new_lease(&mut self) -> LeaseId {
+        let lease = self.next_lease;
+        self.next_lease = LeaseId(lease.0 + 1);
+        lease
     }
 
     /// Panics if the state contradicts itself. For tests.
@@ -1094,6 +1158,7 @@ impl Core {
             }
             assert_eq!(job.queued, job.has_waiting().then(|| job.place()), "{id:?} knows its place");
             let queue = &self.classes.get(job.class).queue;
+            assert_eq!(self.classes.get(job.class).tails.contains(id), job.is_at_its_tail(), "{id:?} at its tail");
             let listed = queue.turns().filter(|(_, _, _, user, place)| **user == job.user && place.job == *id).count();
             assert_eq!(listed, usize::from(job.queued.is_some()), "{id:?} in the queue");
         }

@@ -4,6 +4,7 @@
 //! ([`core`]), the writer makes the changes durable, and only then are answers sent ([`store`]).
 
 pub mod core;
+mod metrics;
 mod pool;
 pub mod server;
 pub mod shares;

@@ -12,6 +12,7 @@ use gristmill_proto::view::{JobView, WorkerView};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{ConnectionId, Core, Effects};
+use crate::metrics::Counters;
 use crate::shares::ShareCheckers;
 use crate::store::{Reader, StoreError, Writer};
 
@@ -30,6 +31,7 @@ pub(crate) struct Pool {
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     next_connection: AtomicU64,
     changed: broadcast::Sender<Touched>,
+    counters: Counters,
 }
 
 /// A job that is no longer what it was.
@@ -73,6 +75,7 @@ impl Pool {
             connections: Mutex::default(),
             next_connection: AtomicU64::new(1),
             changed: broadcast::channel(WATCH_BACKLOG).0,
+            counters: Counters::default(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Pool {
         let mut core = lock(&self.core);
         let mut effects = Effects::default();
         let result = event(&mut core, self.clock.now(), &mut effects);
+        self.counters.count(&effects);
         let pool = self.clone();
         let Effects { changes, messages, touched } = effects;
         let touched = touched.into_iter().map(|job| Touched { job, ended: !core.is_live(job) }).collect::<Vec<_>>();
@@ -159,6 +163,11 @@ impl Pool {
         views.extend(counted.into_values());
         views.sort_by_key(|view| (!view.connected, view.id));
         Ok(views)
+    }
+
+    /// For Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        self.counters.text(&self.look(|core, _| core.totals()))
     }
 
     pub(crate) fn watch(&self) -> broadcast::Receiver<Touched> {

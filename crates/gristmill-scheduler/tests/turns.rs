@@ -346,3 +346,53 @@ fn tasks_may_fail_where_the_job_allows() {
     bench.end(1, &patient_leases[1..], 10);
     assert_eq!(ended(&bench, patient), Some((JobState::Done, String::new(), 2, 1)));
 }
+
+/// Near the end of a job, who has nothing to do tries again what takes long elsewhere; the first to end counts.
+#[test]
+fn stragglers_are_copied_and_the_slower_is_stopped() {
+    let mut bench = Bench::new();
+    let job = bench.submit(JobSpec { tasks: 3, ..job() });
+    bench.connect(1, offer(3));
+    let given = bench.given();
+    let leases: Vec<LeaseId> = given.iter().map(|(_, lease)| lease.lease).collect();
+    bench.end(1, &leases[..2], 4_000);
+    bench.connect(2, offer(1));
+    assert_eq!(bench.jobs_given(), [0; 0]);
+    let mut tick = |ms: u64| {
+        bench.now = bench.now.plus(ms);
+        bench.core.tick(bench.now, &mut bench.out);
+        bench.core.check_invariants();
+        bench.given()
+    };
+    assert_eq!(tick(3_000), [], "7 s, where 4 s are usual");
+    let copies = tick(1_500);
+    let [(worker, copy)] = &copies[..] else { panic!("{copies:?}") };
+    assert_eq!((*worker, copy.task), (id(2), given[2].1.task), "not to the one that has it");
+    assert_eq!(tick(10_000), [], "one copy is enough");
+    bench.end(2, &[copy.lease], 1_000);
+    let stopped = bench.out.messages.iter().any(|(worker, _, message)| {
+        *worker == id(1) && matches!(message, ToWorker::Cancel { lease, .. } if *lease == leases[2])
+    });
+    assert!(stopped, "{:?}", bench.out.messages);
+    let done = |change: &Change| matches!(change, Change::JobEnded { state: JobState::Done, done: 3, .. });
+    assert!(bench.out.changes.iter().any(done), "{job:?} {:?}", bench.out.changes);
+}
+
+/// The one of two attempts that fails takes nothing from the other.
+#[test]
+fn a_copy_that_fails_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.submit(JobSpec { tasks: 2, ..job() });
+    bench.connect(1, offer(2));
+    let first = bench.given();
+    bench.end(1, &[first[0].1.lease], 1_000);
+    bench.connect(2, offer(1));
+    bench.now = bench.now.plus(60_000);
+    bench.core.tick(bench.now, &mut bench.out);
+    let copy = bench.given()[0].1;
+    bench.end_as(2, &[copy.lease], 1_000, Exit::Code(1));
+    assert_eq!(bench.jobs_given(), [0; 0], "the other attempt runs");
+    bench.end(1, &[first[1].1.lease], 1_000);
+    let done = |change: &Change| matches!(change, Change::JobEnded { state: JobState::Done, done: 2, .. });
+    assert!(bench.out.changes.iter().any(done));
+}

@@ -196,6 +196,25 @@ fn a_job_that_fails_says_why_and_one_that_is_not_wanted_ends() {
     assert!(pool.hear(&["jobs"]).contains("cancelled"));
 }
 
+#[tokio::test]
+async fn the_pool_counts_what_it_does() {
+    let mut pool = Pool::start();
+    pool.add_worker(&[]);
+    pool.hear(&["run", "vanity", "--", "difficulty", "1Love"]);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let text = reqwest::get(format!("{}/metrics", pool.url)).await.unwrap().text().await.unwrap();
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("gristmill_pool_{name} ")));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .unwrap_or_else(|| panic!("{name} in\n{text}"))
+    };
+    for name in ["jobs_submitted_total", "jobs_ended_total", "results_certified_total", "workers_connected"] {
+        assert_eq!(value(name), 1, "{name}");
+    }
+    assert_eq!((value("slots"), value("jobs_live"), value("leases_in_force")), (2, 0, 0));
+    assert!(text.lines().filter(|line| !line.starts_with('#')).all(|line| line.split(' ').count() == 2), "{text}");
+}
+
 #[test]
 fn mistakes_in_a_job_are_named() {
     let pool = Pool::start();

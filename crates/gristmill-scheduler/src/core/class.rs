@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use gristmill_proto::app::{Runtime, Target};
-use gristmill_proto::id::WorkerId;
+use gristmill_proto::id::{JobId, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::message::WorkerOffer;
 use gristmill_proto::requirement::Requirement;
@@ -75,6 +75,8 @@ pub(super) struct Class {
     pub(super) able: usize,
     /// Those of them with room for one more attempt right now.
     pub(super) idle: BTreeSet<WorkerId>,
+    /// Jobs that have given out all their tasks and wait for the last to end.
+    pub(super) tails: BTreeSet<JobId>,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +108,7 @@ impl Classes {
         let id = ClassId(self.next);
         self.next += 1;
         let (queue, idle) = (Queue::default(), BTreeSet::new());
-        self.all.insert(id, Class { needs: needs.clone(), live_jobs: 1, queue, able: 0, idle });
+        self.all.insert(id, Class { needs: needs.clone(), live_jobs: 1, queue, able: 0, idle, tails: BTreeSet::new() });
         self.by_needs.insert(needs.clone(), id);
         (id, true)
     }

@@ -187,9 +187,25 @@ impl Job {
         }
     }
 
+    /// The attempt is over, and the task needs it no more.
+    pub(super) fn ended(&mut self, index: u64, lease: LeaseId) {
+        self.running.remove(&(index, lease));
+    }
+
     /// Leases under which the task runs.
     pub(super) fn attempts_of(&self, index: u64) -> impl Iterator<Item = LeaseId> + use<'_> {
         self.running.range((index, LeaseId(0))..=(index, LeaseId(u64::MAX))).map(|(_, lease)| *lease)
+    }
+
+    /// Whether all tasks are given out, and a second attempt of one that takes long may end the job sooner.
+    pub(super) fn is_at_its_tail(&self) -> bool {
+        !self.has_waiting() && !self.running.is_empty() && self.spec.search.is_none()
+    }
+
+    /// Tasks that run under one lease only.
+    pub(super) fn running_once(&self) -> impl Iterator<Item = (u64, LeaseId)> + use<'_> {
+        let alone = |(index, _): &&(u64, LeaseId)| self.attempts_of(*index).nth(1).is_none();
+        self.running.iter().filter(alone).copied()
     }
 
     /// Notes how long an attempt took.
@@ -221,7 +237,7 @@ impl Job {
         self.pending.iter().find(|(_, (given, _))| *given == lease).map(|(index, (_, worker))| (*index, *worker))
     }
 
-    /// The caller ends the attempts that still run.
+    /// The caller ends the other attempts, if some still run.
     pub(super) fn certify(&mut self, index: u64, lease: LeaseId, answered: bool, work: u64) -> Step {
         self.running.remove(&(index, lease));
         self.pending.remove(&index);

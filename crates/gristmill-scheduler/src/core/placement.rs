@@ -1,6 +1,6 @@
 //! Who runs what next.
 
-use gristmill_proto::id::{JobId, UnixMillis, WorkerId};
+use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 
 use super::job::Job;
 use super::worker::{AHEAD_MAX, Worker};
@@ -8,6 +8,13 @@ use super::{Core, Effects};
 
 /// Work that a worker is given ahead of its room, so that it never waits for the pool between short tasks.
 const AHEAD_MS: u64 = 200;
+
+/// An attempt that takes so many times as long as the others of its job is a straggler, but not within the first
+/// seconds.
+const STRAGGLER: u64 = 2;
+const STRAGGLER_MS_MIN: u64 = 5_000;
+/// Jobs, and tasks of each, that are looked at in one go.
+const TAILS_MAX: usize = 64;
 
 impl Core {
     /// Gives out what the event has made possible. The last step of every event, so that nothing is given to a worker of
@@ -44,6 +51,30 @@ impl Core {
             given += 1;
         }
         given
+    }
+
+    /// At the end of a job, gives tasks that take much longer than the others a second attempt, where a worker has nothing
+    /// else to do. Whichever ends first counts.
+    pub(super) fn copy_stragglers(&mut self, now: UnixMillis, out: &mut Effects) {
+        let tails: Vec<JobId> = self.classes.iter().flat_map(|(_, class)| class.tails.iter().copied()).collect();
+        for id in tails.into_iter().take(TAILS_MAX) {
+            let Some(usual) = self.jobs[&id].expected_ms(1) else { continue };
+            let patience = STRAGGLER_MS_MIN.max(STRAGGLER * usual);
+            let late = |(_, lease): &(u64, LeaseId)| {
+                let begun = self.leases.get(*lease).and_then(|given| given.begun);
+                begun.is_some_and(|begun| now.since(begun.at) >= patience)
+            };
+            let late: Vec<(u64, LeaseId)> = self.jobs[&id].running_once().filter(late).take(TAILS_MAX).collect();
+            for (index, lease) in late {
+                let (job, first) = (&self.jobs[&id], self.leases.get(lease).expect("found in force").worker);
+                let idle = &self.classes.get(job.class).idle;
+                let fresh =
+                    |other: &WorkerId| *other != first && !job.avoided.contains(other) && self.may_run(*other, job);
+                let Some(worker) = idle.iter().copied().find(fresh) else { break };
+                let copy = self.new_lease();
+                self.lease_task(worker, TaskId { job: id, index }, copy, now, out);
+            }
+        }
     }
 
     /// The job whose turn it is among those the worker may run and takes now.

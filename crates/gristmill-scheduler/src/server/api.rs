@@ -33,6 +33,7 @@ const MANIFESTS_MAX: usize = 1_024;
 
 pub(super) fn routes(api: Arc<Api>) -> Router {
     Router::new()
+        .route("/metrics", get(metrics))
         .route("/api/pool", get(pool))
         .route("/api/jobs", get(jobs).post(submit))
         .route("/api/jobs/{id}", get(job))
@@ -134,6 +135,10 @@ async fn pool(State(api): State<Arc<Api>>) -> Json<serde_json::Value> {
     facts.insert("version".into(), env!("CARGO_PKG_VERSION").into());
     facts.insert("protocol".into(), PROTOCOL_VERSION.into());
     Json(facts.into())
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.pool.metrics())
 }
 
 async fn app(State(api): State<Arc<Api>>, Path(digest): Path<Digest>) -> Json<AppView> {
