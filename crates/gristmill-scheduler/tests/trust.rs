@@ -18,7 +18,6 @@ const RIGHT: Digest = Digest([1; 32]);
 const WRONG: Digest = Digest([2; 32]);
 const SALT: Salt = Salt([3; 32]);
 const SEEDS: u64 = 100;
-const WORKERS: usize = 50;
 /// Tasks that wait for votes at the same time.
 const IN_FLIGHT: usize = 30;
 /// What a vote earns, what computing its answer costs, and what an attempt costs that computes nothing.
@@ -32,8 +31,10 @@ enum Nature {
     /// Lies on a share of its tasks, once workers have voted so often on average since it came. All such liars lie on
     /// the same tasks.
     Liar { rate: f64, after: u64 },
-    /// Knows which of its kind hold a task, and lies when all votes on it are theirs.
+    /// Knows who else of its kind holds a task, and lies when nobody else has voted on it or was asked to.
     Cautious,
+    /// As cautious, and lies only once where it votes first.
+    Once { after: u64 },
     /// Repeats the commitment of whoever voted first and, once it is shown, what opens it.
     Copier,
 }
@@ -42,6 +43,7 @@ struct Worker {
     voter: Voter,
     nature: Nature,
     exposed: bool,
+    has_lied: bool,
     /// When it came, in votes of all.
     joined: u64,
     earned: f64,
@@ -57,6 +59,7 @@ struct Task {
     /// Liars lie on the tasks with the lowest moods.
     mood: f64,
     answer: Option<Digest>,
+    lied_on: bool,
     hurried: bool,
     delivered: bool,
     /// Open while at least half of the liars lied.
@@ -67,6 +70,7 @@ struct Task {
 struct Scenario {
     policy: Policy,
     terms: Terms,
+    workers: usize,
     tasks: usize,
     liars: f64,
     nature: Nature,
@@ -76,12 +80,14 @@ struct Scenario {
     returning: bool,
 }
 
+/// Where more than the usual share of liars is expected, votes that differ need more honest workers to be decided.
 fn scenario(share: f64, nature: Nature) -> Scenario {
-    let assumed = if share > 0.2 { share } else { 0.2 };
+    let usual = share <= 0.2;
     Scenario {
-        policy: Policy { liars: assumed.try_into().unwrap(), ..Policy::default() },
-        terms: terms(1e-3, 60),
-        tasks: 1_000,
+        policy: Policy { liars: if usual { 0.2 } else { share }.try_into().unwrap(), ..Policy::default() },
+        terms: terms(1e-3, 100),
+        workers: if usual { 40 } else { 60 },
+        tasks: 1_200,
         liars: share,
         nature,
         sybil: false,
@@ -90,7 +96,7 @@ fn scenario(share: f64, nature: Nature) -> Scenario {
 }
 
 fn terms(max_error: f64, outlook: u64) -> Terms {
-    Terms { max_error: max_error.try_into().unwrap(), votes_max: WORKERS, outlook }
+    Terms { max_error: max_error.try_into().unwrap(), votes_max: 60, outlook }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -199,7 +205,7 @@ fn index_of(id: WorkerId) -> usize {
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, seed: u64) -> Self {
-        let liars = ((WORKERS as f64 * scenario.liars).round() as usize).max(1);
+        let liars = (scenario.workers as f64 * scenario.liars).ceil() as usize;
         let mut world = Self {
             scenario,
             random: Random(seed),
@@ -215,7 +221,7 @@ impl<'a> World<'a> {
             votes: 0,
             tally: Tally::default(),
         };
-        for index in 0..WORKERS {
+        for index in 0..scenario.workers {
             world.join(if index < liars { scenario.nature } else { Nature::Honest });
         }
         world
@@ -231,6 +237,7 @@ impl<'a> World<'a> {
             voter: Voter { worker: worker_id(index), owner, host: HostId(index as u64) },
             nature,
             exposed: false,
+            has_lied: false,
             joined: self.votes,
             earned: 0.0,
             earned_by_lies: 0.0,
@@ -259,7 +266,7 @@ impl<'a> World<'a> {
     fn turned(&self, worker: &Worker) -> bool {
         match worker.nature {
             Nature::Honest => false,
-            Nature::Liar { after, .. } => self.votes >= worker.joined + after * WORKERS as u64,
+            Nature::Liar { after, .. } | Nature::Once { after } => self.votes >= worker.joined + after * self.scenario.workers as u64,
             Nature::Cautious | Nature::Copier => true,
         }
     }
@@ -294,7 +301,7 @@ impl<'a> World<'a> {
         if self.open.is_empty() {
             return false;
         }
-        if self.votes.is_multiple_of(WORKERS as u64 / 5) {
+        if self.votes.is_multiple_of(self.scenario.workers as u64 / 4) {
             self.look_at_risk();
         }
         let place = self.random.below(self.open.len());
@@ -311,6 +318,7 @@ impl<'a> World<'a> {
             draw: Draw(self.random.next()),
             mood: self.random.fraction(),
             answer: None,
+            lied_on: false,
             hurried: false,
             delivered: false,
             at_risk: self.at_risk,
@@ -356,7 +364,10 @@ impl<'a> World<'a> {
             _ => Commitment::new(voter.worker, ballot.task, if lies { WRONG } else { RIGHT }, SALT),
         };
         let idle = lies || nature == Nature::Copier && !ballot.votes().is_empty();
-        self.standings.cast(ballot, voter, commitment).unwrap();
+        let others_asked = self.tasks[task].asked.len();
+        self.standings.cast(&mut self.tasks[task].ballot, voter, commitment, others_asked).unwrap();
+        self.tasks[task].lied_on |= lies;
+        self.workers[worker].has_lied |= lies;
         self.workers[worker].spent += if idle { IDLING } else { COMPUTING };
         self.votes += 1;
     }
@@ -366,11 +377,18 @@ impl<'a> World<'a> {
         match worker.nature {
             Nature::Honest | Nature::Copier => false,
             Nature::Liar { rate, .. } => self.turned(worker) && task.mood < rate,
-            Nature::Cautious => {
-                let voted = task.ballot.votes().iter().map(|vote| index_of(vote.voter.worker));
-                voted.chain(task.asked.iter().copied()).all(|index| self.workers[index].nature == worker.nature)
+            Nature::Cautious => self.unobserved(task),
+            Nature::Once { .. } => {
+                let first = task.ballot.votes().is_empty();
+                self.turned(worker) && self.unobserved(task) && if first { !worker.has_lied } else { task.lied_on }
             }
         }
+    }
+
+    /// As far as liars can know: who was asked, but not who will be.
+    fn unobserved(&self, task: &Task) -> bool {
+        let voted = task.ballot.votes().iter().map(|vote| index_of(vote.voter.worker));
+        voted.chain(task.asked.iter().copied()).all(|index| self.workers[index].nature != Nature::Honest)
     }
 
     fn decide(&mut self, task: usize) {
@@ -420,7 +438,7 @@ impl<'a> World<'a> {
         match fact {
             Fact::Settled { task, supporters } => self.deliver(task.index as usize, &supporters),
             Fact::Held { task, .. } => {
-                let deadline = self.votes + self.scenario.terms.outlook * WORKERS as u64;
+                let deadline = self.votes + self.scenario.terms.outlook * self.scenario.workers as u64;
                 self.patience.push_back((deadline, task.index as usize));
             }
             Fact::Exposed { worker, .. } => {
@@ -565,30 +583,39 @@ fn the_bound_holds_in_every_cell() {
 fn a_good_past_lets_nobody_lie() {
     for share in SHARES {
         for (after, rate) in [(10, 1.0), (50, 1.0), (100, 1.0), (50, 0.05)] {
-            let tasks = 600 + 20 * after as usize + if rate < 1.0 { 400 } else { 0 };
+            let tasks = 600 + 16 * after as usize;
             let name = format!("lies at {:.0}% after {after}", 100.0 * rate);
-            check(&name, &Scenario { tasks, ..scenario(share, Nature::Liar { rate, after }) });
+            let tally = check(&name, &Scenario { tasks, ..scenario(share, Nature::Liar { rate, after }) });
+            assert!(tally.liars_by_lies < 0.1 * tally.liars as f64, "{share} {rate} {after}: {tally:?}");
         }
     }
 }
 
-/// Redundancy in a long-running pool, by the error bound and by how long results may be held back.
+#[test]
+fn colluders_that_know_each_other_do_not_know_who_is_asked_next() {
+    for share in SHARES {
+        check("lies unobserved", &scenario(share, Nature::Cautious));
+    }
+}
+
+/// Redundancy in a long-running pool, by the error bound and by how long results may be held back; and how it was
+/// estimated.
 #[test]
 fn a_good_past_makes_results_cheap() {
-    let always = Nature::Liar { rate: 1.0, after: 0 };
-    for (max_error, outlook, tasks, redundancy_max) in [
-        (1e-2, 0, 2_000, 4.2),
-        (1e-2, 60, 4_000, 1.4),
-        (1e-3, 0, 2_000, 5.2),
-        (1e-3, 60, 4_000, 2.2),
-        (1e-3, 2_000, 60_000, 1.3),
-        (1e-4, 60, 6_000, 3.2),
+    for (max_error, outlook, tasks, redundancy) in [
+        (1e-2, 0, 2_000, 4.0),
+        (1e-2, 100, 16_000, 1.22),
+        (1e-3, 0, 2_000, 5.0),
+        (1e-3, 100, 8_000, 2.0),
+        (1e-3, 2_000, 200_000, 1.1),
+        (1e-4, 100, 8_000, 4.0),
     ] {
+        let always = Nature::Liar { rate: 1.0, after: 0 };
         let scenario = Scenario { terms: terms(max_error, outlook), tasks, ..scenario(0.2, always) };
-        let tally = simulate_seeds(&scenario, 0..(200_000 / tasks as u64).max(5));
+        let tally = simulate_seeds(&scenario, 0..(80_000 / tasks as u64).max(2));
         print_row(&format!("error {max_error:.0e}, outlook {outlook}"), &scenario, &tally);
         assert_bound("a long-running pool", &scenario, &tally);
-        assert!(tally.grown_redundancy() <= redundancy_max, "{max_error} {outlook}: {tally:?}");
+        assert!((tally.grown_redundancy() / redundancy - 1.0).abs() < 0.05, "{max_error} {outlook}: {tally:?}");
     }
 }
 
@@ -609,24 +636,32 @@ fn whoever_copies_gains_nothing() {
 
 #[test]
 fn whoever_comes_back_under_a_new_name_starts_anew() {
-    for (rate, after) in [(1.0, 0), (0.05, 0), (1.0, 10), (0.05, 10), (1.0, 50)] {
+    for (rate, after) in [(1.0, 0), (0.05, 0), (1.0, 10), (1.0, 50)] {
         let name = format!("lies at {:.0}% after {after}, returns", 100.0 * rate);
         check(&name, &Scenario { returning: true, ..scenario(0.2, Nature::Liar { rate, after }) });
     }
 }
 
+/// No bound per task is promised against those, but one per name: each lie is met by an honest second vote with
+/// probability 1 - f at least.
 #[test]
-fn others() {
-    for nature in [Nature::Liar{rate:1.0,after:0}, Nature::Liar { rate: 0.05, after: 0 }, Nature::Liar { rate: 1.0, after: 50 }] {
-        let s = Scenario { policy: Policy::default(), ..scenario(0.35, nature) };
-        let t = simulate(&s);
-        print_row(&format!("assumed 20 {nature:?}"), &s, &t);
+fn whoever_lies_once_and_never_again_does_little() {
+    for after in [0, 50] {
+        let scenario = Scenario { tasks: 2_000, ..scenario(0.2, Nature::Once { after }) };
+        let tally = simulate(&scenario);
+        print_row(&format!("lies once after {after}"), &scenario, &tally);
+        assert!((tally.wrong as f64) < 0.25 * tally.liars as f64, "{tally:?}");
     }
-    for share in [0.1, 0.2] {
-    for outlook in [0, 60, 2000] {
-        let s = Scenario { tasks: 5_000, terms: terms(1e-3, outlook), ..scenario(share, Nature::Cautious) };
-        let t = simulate_seeds(&s, 0..20);
-        print_row(&format!("cautious {outlook}"), &s, &t);
-    }
+}
+
+/// Where the share of liars is larger than assumed, the bound is broken at first. It is kept in the long run, since
+/// they are exposed all the same.
+#[test]
+fn more_liars_than_assumed_are_exposed_too() {
+    for (rate, after) in [(1.0, 0), (0.05, 0), (1.0, 50)] {
+        let scenario = Scenario { policy: Policy::default(), ..scenario(0.35, Nature::Liar { rate, after }) };
+        let tally = simulate(&scenario);
+        print_row(&format!("lies at {:.0}% after {after}, 20% assumed", 100.0 * rate), &scenario, &tally);
+        assert!(tally.error() <= scenario.terms.max_error.get(), "{tally:?}");
     }
 }

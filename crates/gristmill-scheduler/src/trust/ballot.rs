@@ -53,8 +53,9 @@ pub struct Commitment(Digest);
 
 impl Commitment {
     pub fn new(worker: WorkerId, task: TaskId, answer: Digest, salt: Salt) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("gristmill vote commitment v1");
-        hasher.update(&worker.0).update(&task.job.0.to_le_bytes()).update(&task.index.to_le_bytes());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"gristmill vote v1\n").update(&worker.0);
+        hasher.update(&task.job.0.to_le_bytes()).update(&task.index.to_le_bytes());
         hasher.update(&answer.0).update(&salt.0);
         Self(Digest(*hasher.finalize().as_bytes()))
     }
@@ -68,6 +69,8 @@ pub struct Vote {
     pub answer: Option<Digest>,
     /// Votes of one round are cast before any of them is opened.
     pub round: u32,
+    /// Cast before anyone else was asked: its worker could not know with whom it would be compared, nor whether.
+    pub blind: bool,
     /// The most checks that the worker can have passed by votes cast up to this one. What it passed beyond that, it
     /// passed since.
     pub mark: u64,

@@ -3,12 +3,14 @@ use gristmill_proto::id::WorkerId;
 
 use super::ballot::{Ballot, Vote};
 use super::odds::Odds;
+use super::standings::Standing;
 use super::{Draw, Fraction, Policy, Terms};
 
 /// What to do next about a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// So many more votes than are on the ballot, from voters it admits.
+    /// So many more votes than are on the ballot, from voters it admits, and from no more than that: who votes first
+    /// must not know who will be second.
     Ask(usize),
     /// No further vote is wanted before the sealed ones are opened.
     Open,
@@ -22,7 +24,7 @@ pub struct Certificate {
     pub supporters: Vec<WorkerId>,
     /// They lied.
     pub dissenters: Vec<WorkerId>,
-    /// How many checks each supporter must pass after its vote, until the result is settled. Zero: it is.
+    /// How many checks the first supporter must pass after its vote, until the result is settled. Zero: it is.
     pub hold: u64,
 }
 
@@ -41,10 +43,16 @@ const EXPOSING_ERROR_MAX: Fraction = Fraction(1e-3);
 /// A vote that counts, and what its worker has proven.
 pub(super) struct Counted<'a> {
     pub(super) vote: &'a Vote,
-    /// Checks passed.
-    pub(super) passed: u64,
-    /// Of these, by votes cast after this one.
-    pub(super) since: u64,
+    pub(super) standing: Standing,
+    /// Nothing was on the ballot before it, nor was anyone else asked.
+    pub(super) blind: bool,
+}
+
+impl Counted<'_> {
+    /// Checks passed by votes cast after this one.
+    fn since(&self) -> u64 {
+        self.standing.passed.saturating_sub(self.vote.mark)
+    }
 }
 
 pub(super) fn decide(counted: &[Counted<'_>], policy: &Policy, terms: &Terms, typical: f64, draw: Draw) -> Decision {
@@ -52,10 +60,8 @@ pub(super) fn decide(counted: &[Counted<'_>], policy: &Policy, terms: &Terms, ty
     let wanted = if tally.answers.len() > 1 {
         counted.len() - tally.sealed + lead_wanted(policy, terms).saturating_sub(tally.lead())
     } else {
-        match Plan::of(counted, policy, terms, typical) {
-            Some(plan) => plan.votes + usize::from(draw.below(plan.check_rate)),
-            None => Odds::new(policy, terms.max_error).votes_firm(),
-        }
+        let plan = Plan::of(counted, policy, terms, typical);
+        if counted.is_empty() { plan.first_round } else { plan.votes + usize::from(draw.below(plan.check_rate)) }
     };
     if wanted > terms.votes_max {
         return Decision::GiveUp(Hopeless::TooManyVotes { wanted, votes_max: terms.votes_max });
@@ -99,7 +105,12 @@ impl Tally {
 /// With how many votes a task is certified if they agree.
 pub(super) struct Plan {
     pub(super) votes: usize,
+    /// Asked at once, when there is no vote yet.
+    first_round: usize,
+    /// The share of such results that get another vote.
     pub(super) check_rate: f64,
+    /// How many checks the first voter must pass afterwards.
+    pub(super) hold: u64,
 }
 
 /// A lone vote is worth its long hold-back only if fewer than half of such results need a check.
@@ -108,43 +119,46 @@ const LONE_CHECK_RATE_MAX: f64 = 0.5;
 impl Plan {
     /// The fewest votes that are credible by what their workers have proven, and whose hold-back ends in time. Of
     /// workers not yet asked, it supposes the typical.
-    pub(super) fn of(counted: &[Counted<'_>], policy: &Policy, terms: &Terms, typical: f64) -> Option<Self> {
+    pub(super) fn of(counted: &[Counted<'_>], policy: &Policy, terms: &Terms, typical: f64) -> Self {
         let odds = Odds::new(policy, terms.max_error);
-        let (mut passed, mut since) = (0.0, 0);
-        for votes in 1..=odds.votes_firm().min(terms.votes_max) {
-            match counted.get(votes - 1) {
-                Some(counted) => {
-                    passed += as_f64(counted.passed);
-                    since += counted.since;
-                }
-                None => passed += typical,
-            }
-            let checks = odds.checks(votes);
-            let missing = checks.saturating_sub(since).div_ceil(votes as u64);
-            if passed < as_f64(checks) {
+        let votes_firm = odds.votes_firm();
+        let firm = Self { votes: votes_firm, first_round: votes_firm, check_rate: 0.0, hold: 0 };
+        // A later voter may have known who voted before it: its checks say nothing of this vote.
+        if counted.first().is_some_and(|first| !first.blind) {
+            return firm;
+        }
+        let since = counted.first().map_or(0, Counted::since);
+        let mut agreed = 0.0;
+        for votes in 1..votes_firm.min(terms.votes_max + 1) {
+            agreed += counted.get(votes - 1).map_or(typical, |counted| as_f64(counted.standing.agreed));
+            let hold = odds.checks(votes);
+            if agreed < as_f64(hold) {
                 continue;
             }
-            if let Some(check_rate) = check_rate(votes, missing, policy, terms) {
-                return Some(Self { votes, check_rate });
+            if let Some(check_rate) = check_rate(votes, hold.saturating_sub(since), policy, terms) {
+                return Self { votes, first_round: 1, check_rate, hold };
             }
         }
-        None
+        firm
     }
 }
 
-/// How often such a result must be checked so that its voters pass the missing checks in time; none if they cannot.
+/// Workers differ in how soon they pass checks; so much longer than the mean leaves few results behind.
+const PATIENCE: f64 = 1.5;
+
+/// How often such a result must be checked so that its first voter passes the missing checks in time; none if it
+/// cannot. With several votes, each result is a check of its first voter.
 fn check_rate(votes: usize, missing: u64, policy: &Policy, terms: &Terms) -> Option<f64> {
     if missing == 0 {
         return Some(0.0);
     }
-    let floor = policy.check_rate_min.get();
+    let (missing, outlook) = (PATIENCE * as_f64(missing), as_f64(terms.outlook));
     if votes > 1 {
-        return (missing <= terms.outlook).then_some(floor);
+        return (missing * as_f64(votes as u64) <= outlook).then_some(0.0);
     }
-    // Of all votes where a share q of lone ones is checked by another, 2 q / (1 + q) are compared.
-    let (missing, outlook) = (as_f64(missing), as_f64(terms.outlook));
-    let needed = missing / (2.0 * outlook - missing);
-    (needed > 0.0 && needed <= LONE_CHECK_RATE_MAX).then_some(needed.max(floor))
+    // Where a share q of lone votes is checked, q / (1 + q) of all votes are a check of whoever cast them.
+    let needed = missing / (outlook - missing);
+    (needed > 0.0 && needed <= LONE_CHECK_RATE_MAX).then_some(needed.max(policy.check_rate_min.get()))
 }
 
 fn certificate(counted: &[Counted<'_>], tally: &Tally, odds: Odds) -> Certificate {
@@ -153,10 +167,9 @@ fn certificate(counted: &[Counted<'_>], tally: &Tally, odds: Odds) -> Certificat
         counted.iter().partition(|counted| counted.vote.answer == Some(answer));
     let workers = |votes: &[&Counted<'_>]| votes.iter().map(|counted| counted.vote.voter.worker).collect();
     let checks = odds.checks(supporters.len());
-    let since: u64 = supporters.iter().map(|counted| counted.since).sum();
     // Where votes differed, their lead carries the certificate, and that is firm.
-    let settled = !dissenters.is_empty() || since >= checks;
-    let hold = if settled { 0 } else { checks.div_ceil(supporters.len() as u64) };
+    let settled = !dissenters.is_empty() || supporters[0].since() >= checks;
+    let hold = if settled { 0 } else { checks };
     Certificate { answer, supporters: workers(&supporters), dissenters: workers(&dissenters), hold }
 }
 
@@ -177,11 +190,11 @@ pub(super) fn possible(decision: Decision, voters_left: usize) -> Decision {
 
 impl Ballot {
     /// Votes of workers that were not exposed since.
-    pub(super) fn counted<'a>(&'a self, passed: impl Fn(&Vote) -> Option<u64>) -> Vec<Counted<'a>> {
-        let counted = |vote: &'a Vote| {
-            let passed = passed(vote)?;
-            Some(Counted { vote, passed, since: passed.saturating_sub(vote.mark) })
+    pub(super) fn counted<'a>(&'a self, standing: impl Fn(WorkerId) -> Standing) -> Vec<Counted<'a>> {
+        let counted = |(index, vote): (usize, &'a Vote)| {
+            let standing = standing(vote.voter.worker);
+            (!standing.exposed).then_some(Counted { vote, standing, blind: index == 0 && vote.blind })
         };
-        self.votes().iter().filter_map(counted).collect()
+        self.votes().iter().enumerate().filter_map(counted).collect()
     }
 }

@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Decision, Hopeless, Plan};
-use super::odds::Odds;
 use super::standings::Standings;
 use super::{AppClass, Draw, Fraction, Terms, decide};
 
@@ -12,7 +11,7 @@ pub struct Estimate {
     pub quiet: Load,
     /// While the whole assumed share of liars lies on every task.
     pub hostile: Load,
-    /// How many checks each voter of a result must pass before it is delivered.
+    /// How many checks the first voter of a result must pass before it is delivered.
     pub hold: u64,
     /// The promised bound on the share of tasks delivered with a wrong result.
     pub max_error: Fraction,
@@ -34,18 +33,15 @@ impl Standings {
         if let Decision::GiveUp(hopeless) = decide::possible(first, voters) {
             return Err(hopeless);
         }
-        let odds = Odds::new(self.policy(), terms.max_error);
-        let (votes, check_rate) = match Plan::of(&[], self.policy(), terms, typical) {
-            Some(plan) => (plan.votes, plan.check_rate),
-            None => (odds.votes_firm(), 0.0),
-        };
-        let quiet = as_f64(votes) + check_rate;
+        let plan = Plan::of(&[], self.policy(), terms, typical);
+        let quiet = as_f64(plan.votes) + plan.check_rate;
         let liars = self.policy().liars.get();
-        let hostile = check_rate + votes_if_liars_lie(votes, decide::lead_wanted(self.policy(), terms), liars);
+        let lead = decide::lead_wanted(self.policy(), terms);
+        let hostile = plan.check_rate + votes_if_liars_lie(plan.votes, lead, liars);
         Ok(Estimate {
             quiet: Load { redundancy: quiet, cost_factor: quiet },
             hostile: Load { redundancy: hostile, cost_factor: hostile * (1.0 - liars) },
-            hold: odds.checks(votes).div_ceil(votes as u64),
+            hold: plan.hold,
             max_error: terms.max_error,
         })
     }

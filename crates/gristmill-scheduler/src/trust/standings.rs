@@ -1,6 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 
-use gristmill_proto::id::{JobId, TaskId, WorkerId};
+use gristmill_proto::id::{TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::ballot::{Ballot, CastError, Commitment, Vote, Voter};
@@ -10,7 +10,10 @@ use super::{AppClass, Draw, Policy, Terms};
 /// What a worker has proven in one class of apps. A newcomer has proven nothing, and needs nothing else to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// Votes compared with another's and found right, on jobs that let them prove something.
+    /// Votes that another's agreed with, on jobs that let them prove something. So many decide how many votes a task
+    /// begins with.
+    pub agreed: u64,
+    /// Of these, checks: cast before anyone else was asked. They end a hold-back.
     pub passed: u64,
     /// It lied: it gets no more tasks of this class, and its votes count for nothing.
     pub exposed: bool,
@@ -33,11 +36,12 @@ pub enum Fact {
         task: TaskId,
         why: Why,
     },
-    /// A result is certified, but neither delivered nor paid before each supporter has passed so many checks.
+    /// A result is certified, but neither delivered nor paid before its first supporter has passed `due` checks.
     Held {
         task: TaskId,
         class: AppClass,
-        supporters: Vec<(WorkerId, u64)>,
+        supporters: Vec<WorkerId>,
+        due: u64,
     },
     /// The result may be delivered, and these workers are to be paid for it.
     Settled {
@@ -63,22 +67,23 @@ pub enum Why {
     Withheld,
 }
 
-/// The checks a worker has passed and the results that wait for it to pass more.
+/// What a worker has proven, and the unsettled results that rest on it.
 #[derive(Debug, Default, PartialEq)]
 struct Record {
     standing: Standing,
-    /// Votes cast on tasks without a certificate so far: checks that it may yet pass by the past.
+    /// Blind votes on tasks without a certificate so far: checks that it may yet pass by the past.
     undecided: u64,
-    /// Unsettled results it voted for, by how many checks it must pass for them.
-    unsettled: BTreeSet<(u64, TaskId)>,
+    /// By how many checks it must pass for them, if it was their first voter.
+    waiting: BTreeSet<(u64, TaskId)>,
+    /// Those it voted for later.
+    seconded: BTreeSet<TaskId>,
 }
 
 #[derive(Debug, PartialEq)]
 struct Held {
     class: AppClass,
-    supporters: Vec<(WorkerId, u64)>,
-    /// How many of them have yet to pass checks.
-    waits_for: usize,
+    supporters: Vec<WorkerId>,
+    due: u64,
 }
 
 /// What workers have proven, and which results are held back until they prove more.
@@ -90,8 +95,6 @@ pub struct Standings {
     /// How many checks those have passed who pass them these days. Only a guess at who will vote next.
     typical: HashMap<AppClass, f64>,
 }
-
-const FIRST_TASK: TaskId = TaskId { job: JobId(0), index: 0 };
 
 /// The last few dozen votes make the typical one.
 const TYPICAL_MEMORY: f64 = 32.0;
@@ -118,8 +121,14 @@ impl Standings {
         self.typical.get(&class).copied().unwrap_or_default()
     }
 
-    /// Takes a commitment.
-    pub fn cast(&mut self, ballot: &mut Ballot, voter: Voter, commitment: Commitment) -> Result<(), CastError> {
+    /// Takes a commitment. `others_asked` counts other workers that hold a lease for this task at the moment.
+    pub fn cast(
+        &mut self,
+        ballot: &mut Ballot,
+        voter: Voter,
+        commitment: Commitment,
+        others_asked: usize,
+    ) -> Result<(), CastError> {
         if self.standing(voter.worker, ballot.class).exposed {
             return Err(CastError::Exposed);
         }
@@ -128,9 +137,10 @@ impl Standings {
         }
         let round = self.round(ballot).ok_or(CastError::Opening)?;
         let record = self.records.entry((voter.worker, ballot.class)).or_default();
-        record.undecided += 1;
+        let blind = ballot.votes.is_empty() && others_asked == 0;
+        record.undecided += u64::from(blind);
         let mark = record.standing.passed + record.undecided;
-        ballot.votes.push(Vote { voter, commitment, answer: None, round, mark, decided: false });
+        ballot.votes.push(Vote { voter, commitment, answer: None, round, blind, mark, decided: false });
         Ok(())
     }
 
@@ -151,10 +161,7 @@ impl Standings {
     /// What to do next about a task: called after each vote, and again if one of its voters was exposed. `voters_left`
     /// counts owners that have not voted and might.
     pub fn decide(&self, ballot: &Ballot, terms: &Terms, voters_left: usize, draw: Draw) -> Decision {
-        let counted = ballot.counted(|vote| {
-            let standing = self.standing(vote.voter.worker, ballot.class);
-            (!standing.exposed).then_some(standing.passed)
-        });
+        let counted = ballot.counted(|worker| self.standing(worker, ballot.class));
         let decision = decide::decide(&counted, &self.policy, terms, self.typical(ballot.class), draw);
         decide::possible(decision, voters_left)
     }
@@ -162,18 +169,17 @@ impl Standings {
     /// Draws the consequences of a certificate: liars are exposed, voters pass a check, results are settled.
     pub fn certify(&mut self, ballot: &mut Ballot, certificate: &Certificate, facts: &mut Vec<Fact>) {
         let Ballot { task, class, .. } = *ballot;
-        self.release(task);
+        drop(self.release(task));
         for &liar in &certificate.dissenters {
             self.expose(liar, class, task, Why::Contradicted, facts);
         }
         let compared = certificate.supporters.len() > 1;
         for vote in ballot.votes.iter_mut().filter(|vote| !vote.decided) {
             vote.decided = true;
-            let Voter { worker, owner, .. } = vote.voter;
-            let Some(record) = self.records.get_mut(&(worker, class)) else { continue };
-            record.undecided = record.undecided.saturating_sub(1);
-            if compared && vote.answer == Some(certificate.answer) && ballot.payer.lets_prove(owner) {
-                self.pass(worker, class, facts);
+            self.decided(vote, class);
+            let proves = compared && vote.answer == Some(certificate.answer) && ballot.payer.lets_prove(vote.voter.owner);
+            if proves {
+                self.agreed(vote, class, facts);
             }
         }
         if certificate.hold == 0 {
@@ -183,64 +189,67 @@ impl Standings {
         }
     }
 
-    fn hold(&mut self, ballot: &Ballot, certificate: &Certificate, facts: &mut Vec<Fact>) {
-        let Ballot { task, class, .. } = *ballot;
-        let supports = |vote: &&Vote| certificate.supporters.contains(&vote.voter.worker);
-        let due = |vote: &Vote| (vote.voter.worker, vote.mark + certificate.hold);
-        let supporters: Vec<_> = ballot.votes.iter().filter(supports).map(due).collect();
-        facts.push(Fact::Held { task, class, supporters: supporters.clone() });
-        self.wait(task, class, supporters);
-        self.settle_if_due(task, facts);
-    }
-
-    fn wait(&mut self, task: TaskId, class: AppClass, supporters: Vec<(WorkerId, u64)>) {
-        let mut waits_for = 0;
-        for &(worker, due) in &supporters {
-            let record = self.records.entry((worker, class)).or_default();
-            record.unsettled.insert((due, task));
-            waits_for += usize::from(due > record.standing.passed);
+    /// It is no longer a check that its worker may yet pass.
+    fn decided(&mut self, vote: &Vote, class: AppClass) {
+        if let Some(record) = self.records.get_mut(&(vote.voter.worker, class)) {
+            record.undecided = record.undecided.saturating_sub(u64::from(vote.blind));
         }
-        self.held.insert(task, Held { class, supporters, waits_for });
     }
 
-    fn pass(&mut self, worker: WorkerId, class: AppClass, facts: &mut Vec<Fact>) {
-        let Some(record) = self.records.get_mut(&(worker, class)) else { return };
-        if record.standing.exposed {
+    fn agreed(&mut self, vote: &Vote, class: AppClass, facts: &mut Vec<Fact>) {
+        let worker = vote.voter.worker;
+        let Standing { agreed, passed, exposed } = self.standing(worker, class);
+        if exposed {
             return;
         }
-        let standing = Standing { passed: record.standing.passed + 1, ..record.standing };
+        let standing = Standing { agreed: agreed + 1, passed: passed + u64::from(vote.blind), exposed };
         facts.push(Fact::StandingChanged { worker, class, standing });
         for task in self.set(worker, class, standing) {
-            self.settle_if_due(task, facts);
+            self.settle(task, facts);
         }
     }
 
-    /// Returns the results that no longer wait for this worker.
+    /// Returns the results that need not wait any longer.
     fn set(&mut self, worker: WorkerId, class: AppClass, standing: Standing) -> Vec<TaskId> {
+        #[expect(clippy::cast_precision_loss, reason = "a mean of counts")]
+        let agreed = standing.agreed as f64;
+        let typical = self.typical.entry(class).or_default();
+        *typical += (agreed - *typical) / TYPICAL_MEMORY;
         let record = self.records.entry((worker, class)).or_default();
-        let passed = (record.standing.passed + 1, FIRST_TASK)..(standing.passed + 1, FIRST_TASK);
         record.standing = standing;
-        let done: Vec<TaskId> = match passed.start < passed.end {
-            true => record.unsettled.range(passed).map(|(_, task)| *task).collect(),
-            false => Vec::new(),
-        };
-        for task in &done {
-            if let Some(held) = self.held.get_mut(task) {
-                held.waits_for -= 1;
+        let due = record.waiting.iter().take_while(|(due, _)| *due <= standing.passed);
+        due.map(|(_, task)| *task).collect()
+    }
+
+    fn hold(&mut self, ballot: &Ballot, certificate: &Certificate, facts: &mut Vec<Fact>) {
+        let Ballot { task, class, .. } = *ballot;
+        let supporters = certificate.supporters.clone();
+        let first = ballot.votes.iter().find(|vote| vote.voter.worker == supporters[0]).expect("it is on the ballot");
+        let due = first.mark + certificate.hold;
+        facts.push(Fact::Held { task, class, supporters: supporters.clone(), due });
+        self.wait(task, Held { class, supporters, due });
+        // The comparison that led to this certificate may have been the last check it waited for.
+        if self.standing(certificate.supporters[0], class).passed >= due {
+            self.settle(task, facts);
+        }
+    }
+
+    fn wait(&mut self, task: TaskId, held: Held) {
+        for (index, &worker) in held.supporters.iter().enumerate() {
+            let record = self.records.entry((worker, held.class)).or_default();
+            if index == 0 {
+                record.waiting.insert((held.due, task));
+            } else {
+                record.seconded.insert(task);
             }
         }
-        #[expect(clippy::cast_precision_loss, reason = "a mean of counts")]
-        let passed = standing.passed as f64;
-        let typical = self.typical.entry(class).or_default();
-        *typical += (passed - *typical) / TYPICAL_MEMORY;
-        done
+        self.held.insert(task, held);
     }
 
-    fn settle_if_due(&mut self, task: TaskId, facts: &mut Vec<Fact>) {
-        let Some(held) = self.held.get(&task).filter(|held| held.waits_for == 0) else { return };
-        let supporters = held.supporters.iter().map(|(worker, _)| *worker).collect();
-        self.release(task);
-        facts.push(Fact::Settled { task, supporters });
+    fn settle(&mut self, task: TaskId, facts: &mut Vec<Fact>) {
+        if let Some(held) = self.release(task) {
+            facts.push(Fact::Settled { task, supporters: held.supporters });
+        }
     }
 
     /// A vote was not opened within the time given for it.
@@ -260,36 +269,36 @@ impl Standings {
         }
         record.standing.exposed = true;
         facts.push(Fact::Exposed { worker, class, standing: record.standing, task, why });
-        for (_, task) in record.unsettled.clone() {
-            self.release(task);
+        let waiting = record.waiting.iter().map(|(_, task)| *task);
+        for task in waiting.chain(record.seconded.iter().copied()).collect::<Vec<_>>() {
+            drop(self.release(task));
             facts.push(Fact::Reopened { task, liar: worker });
         }
     }
 
-    fn release(&mut self, task: TaskId) {
-        let Some(held) = self.held.remove(&task) else { return };
-        for (worker, due) in held.supporters {
-            if let Some(record) = self.records.get_mut(&(worker, held.class)) {
-                record.unsettled.remove(&(due, task));
+    fn release(&mut self, task: TaskId) -> Option<Held> {
+        let held = self.held.remove(&task)?;
+        for worker in &held.supporters {
+            if let Some(record) = self.records.get_mut(&(*worker, held.class)) {
+                record.waiting.remove(&(held.due, task));
+                record.seconded.remove(&task);
             }
         }
+        Some(held)
     }
 
     /// A held-back result cannot wait any longer: it is decided anew, with an [outlook](Terms::outlook) of zero.
     pub fn recall(&mut self, ballot: &Ballot, facts: &mut Vec<Fact>) {
-        if self.held.contains_key(&ballot.task) {
-            self.release(ballot.task);
+        if self.release(ballot.task).is_some() {
             facts.push(Fact::Recalled { task: ballot.task });
         }
     }
 
     /// The task ended without a certificate: it failed or was cancelled. Its votes prove nothing.
     pub fn forget(&mut self, ballot: &Ballot) {
-        self.release(ballot.task);
+        drop(self.release(ballot.task));
         for vote in ballot.votes.iter().filter(|vote| !vote.decided) {
-            if let Some(record) = self.records.get_mut(&(vote.voter.worker, ballot.class)) {
-                record.undecided = record.undecided.saturating_sub(1);
-            }
+            self.decided(vote, ballot.class);
         }
     }
 
@@ -300,17 +309,19 @@ impl Standings {
             Fact::Exposed { worker, class, standing, .. } => {
                 self.records.entry((worker, class)).or_default().standing = standing;
             }
-            Fact::Held { task, class, supporters } => {
+            Fact::Held { task, class, supporters, due } => {
                 self.release(task);
-                self.wait(task, class, supporters);
+                self.wait(task, Held { class, supporters, due });
             }
-            Fact::Settled { task, .. } | Fact::Reopened { task, .. } | Fact::Recalled { task } => self.release(task),
+            Fact::Settled { task, .. } | Fact::Reopened { task, .. } | Fact::Recalled { task } => {
+                self.release(task);
+            }
         }
     }
 
     /// Takes a ballot of a task that is neither settled nor failed back from the store, after all facts.
     pub fn restore_ballot(&mut self, ballot: &Ballot) {
-        for vote in ballot.votes.iter().filter(|vote| !vote.decided) {
+        for vote in ballot.votes.iter().filter(|vote| vote.blind && !vote.decided) {
             self.records.entry((vote.voter.worker, ballot.class)).or_default().undecided += 1;
         }
     }
@@ -318,17 +329,19 @@ impl Standings {
     /// For tests.
     pub fn check_invariants(&self) {
         for ((worker, class), record) in &self.records {
-            assert!(record.unsettled.is_empty() || !record.standing.exposed, "results rest on {worker}, a liar");
-            for (due, task) in &record.unsettled {
+            let rests = !record.waiting.is_empty() || !record.seconded.is_empty();
+            assert!(!rests || !record.standing.exposed, "results rest on {worker}, a liar");
+            for (due, task) in &record.waiting {
                 let held = &self.held[task];
-                assert!(held.class == *class && held.supporters.contains(&(*worker, *due)), "{task} of {worker}");
+                assert!((held.class, held.due, held.supporters[0]) == (*class, *due, *worker), "{task} of {worker}");
+                assert!(*due > record.standing.passed, "{task} has waited enough for {worker}");
+            }
+            for task in &record.seconded {
+                assert!(self.held[task].supporters[1..].contains(worker), "{task} of {worker}");
             }
         }
         for (task, held) in &self.held {
-            let records = held.supporters.iter().map(|(worker, due)| (due, &self.records[&(*worker, held.class)]));
-            let waits_for = records.clone().filter(|(due, record)| **due > record.standing.passed).count();
-            assert!(waits_for > 0 && waits_for == held.waits_for, "{task} waits for {waits_for}");
-            assert!(records.clone().all(|(due, record)| record.unsettled.contains(&(*due, *task))), "{task}");
+            assert!(self.records[&(held.supporters[0], held.class)].waiting.contains(&(held.due, *task)), "{task}");
         }
     }
 }
