@@ -5,13 +5,15 @@
 //! A task counts as delivered when it is settled: at once where votes alone carry the certificate, else at the end of
 //! its hold-back. What was wrong and reopened before that is no error; what was wrong and settled is one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, TaskId, WorkerId};
 use gristmill_scheduler::trust::{
-    AppClass, Ballot, Commitment, Decision, Draw, Fact, HostId, OwnerId, Payer, Policy, Salt, Standings, Terms, Voter,
+    AppClass, Ballot, CastError, Commitment, Decision, Draw, Fact, Fraction, Hopeless, HostId, OpenError, OwnerId,
+    Payer, Policy, Salt, Standings, Terms, Voter, Why,
 };
+use proptest::prelude::*;
 
 const CLASS: AppClass = AppClass(Digest([9; 32]));
 const RIGHT: Digest = Digest([1; 32]);
@@ -30,13 +32,28 @@ enum Nature {
     Honest,
     /// Lies on a share of its tasks, once workers have voted so often on average since it came. All such liars lie on
     /// the same tasks.
-    Liar { rate: f64, after: u64 },
+    Liar {
+        rate: f64,
+        after: u64,
+    },
     /// Knows who else of its kind holds a task, and lies when nobody else has voted on it or was asked to.
     Cautious,
     /// As cautious, and lies only once where it votes first.
-    Once { after: u64 },
+    Once {
+        after: u64,
+    },
     /// Repeats the commitment of whoever voted first and, once it is shown, what opens it.
     Copier,
+}
+
+/// After each so many votes, the engine is restored from what it said is to be made durable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Crashes {
+    Never,
+    /// From all facts so far.
+    Log(u64),
+    /// From the latest of each kind, in no order.
+    Rows(u64),
 }
 
 struct Worker {
@@ -78,6 +95,7 @@ struct Scenario {
     sybil: bool,
     /// A liar that is exposed comes back under a new name.
     returning: bool,
+    crashes: Crashes,
 }
 
 /// Where more than the usual share of liars is expected, votes that differ need more honest workers to be decided.
@@ -87,11 +105,12 @@ fn scenario(share: f64, nature: Nature) -> Scenario {
         policy: Policy { liars: if usual { 0.2 } else { share }.try_into().unwrap(), ..Policy::default() },
         terms: terms(1e-3, 100),
         workers: if usual { 40 } else { 60 },
-        tasks: 1_200,
+        tasks: if usual { 1_000 } else { 700 },
         liars: share,
         nature,
         sybil: false,
         returning: false,
+        crashes: Crashes::Never,
     }
 }
 
@@ -99,7 +118,7 @@ fn terms(max_error: f64, outlook: u64) -> Terms {
     Terms { max_error: max_error.try_into().unwrap(), votes_max: 60, outlook }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Tally {
     delivered: u64,
     wrong: u64,
@@ -190,6 +209,7 @@ struct World<'a> {
     /// Held-back tasks, and the count of votes at which they cannot wait any longer.
     patience: VecDeque<(u64, usize)>,
     votes: u64,
+    durable: Vec<Fact>,
     tally: Tally,
 }
 
@@ -219,6 +239,7 @@ impl<'a> World<'a> {
             open: Vec::new(),
             patience: VecDeque::new(),
             votes: 0,
+            durable: Vec::new(),
             tally: Tally::default(),
         };
         for index in 0..scenario.workers {
@@ -266,7 +287,9 @@ impl<'a> World<'a> {
     fn turned(&self, worker: &Worker) -> bool {
         match worker.nature {
             Nature::Honest => false,
-            Nature::Liar { after, .. } | Nature::Once { after } => self.votes >= worker.joined + after * self.scenario.workers as u64,
+            Nature::Liar { after, .. } | Nature::Once { after } => {
+                self.votes >= worker.joined + after * self.scenario.workers as u64
+            }
             Nature::Cautious | Nature::Copier => true,
         }
     }
@@ -306,7 +329,40 @@ impl<'a> World<'a> {
         }
         let place = self.random.below(self.open.len());
         self.vote(self.open[place]);
+        match self.scenario.crashes {
+            Crashes::Log(votes) if self.votes.is_multiple_of(votes) => self.crash(self.durable.clone()),
+            Crashes::Rows(votes) if self.votes.is_multiple_of(votes) => self.crash(self.rows()),
+            _ => {}
+        }
         true
+    }
+
+    fn crash(&mut self, facts: Vec<Fact>) {
+        self.standings = Standings::new(self.scenario.policy);
+        facts.into_iter().for_each(|fact| self.standings.restore(fact));
+        for task in self.tasks.iter().filter(|task| !task.delivered) {
+            self.standings.restore_ballot(&task.ballot);
+        }
+        self.standings.check_invariants();
+    }
+
+    fn rows(&self) -> Vec<Fact> {
+        let mut standings = BTreeMap::new();
+        let mut held = BTreeMap::new();
+        for fact in self.durable.iter().cloned() {
+            match fact {
+                Fact::StandingChanged { worker, .. } | Fact::Exposed { worker, .. } => {
+                    standings.insert(worker, fact);
+                }
+                Fact::Held { task, .. } => {
+                    held.insert(task, fact);
+                }
+                Fact::Settled { task, .. } | Fact::Reopened { task, .. } | Fact::Recalled { task } => {
+                    held.remove(&task);
+                }
+            }
+        }
+        held.into_values().chain(standings.into_values()).collect()
     }
 
     fn submit(&mut self) {
@@ -421,7 +477,8 @@ impl<'a> World<'a> {
     }
 
     fn open_votes(&mut self, task: usize) {
-        let sealed: Vec<_> = self.tasks[task].ballot.votes().iter().filter(|vote| vote.answer.is_none()).cloned().collect();
+        let sealed: Vec<_> =
+            self.tasks[task].ballot.votes().iter().filter(|vote| vote.answer.is_none()).cloned().collect();
         let mut facts = Vec::new();
         for vote in sealed {
             let ballot = &mut self.tasks[task].ballot;
@@ -435,6 +492,9 @@ impl<'a> World<'a> {
     }
 
     fn apply(&mut self, fact: Fact) {
+        if self.scenario.crashes != Crashes::Never {
+            self.durable.push(fact.clone());
+        }
         match fact {
             Fact::Settled { task, supporters } => self.deliver(task.index as usize, &supporters),
             Fact::Held { task, .. } => {
@@ -583,7 +643,7 @@ fn the_bound_holds_in_every_cell() {
 fn a_good_past_lets_nobody_lie() {
     for share in SHARES {
         for (after, rate) in [(10, 1.0), (50, 1.0), (100, 1.0), (50, 0.05)] {
-            let tasks = 600 + 16 * after as usize;
+            let tasks = if share > 0.2 { 400 + 12 * after as usize } else { 600 + 16 * after as usize };
             let name = format!("lies at {:.0}% after {after}", 100.0 * rate);
             let tally = check(&name, &Scenario { tasks, ..scenario(share, Nature::Liar { rate, after }) });
             assert!(tally.liars_by_lies < 0.1 * tally.liars as f64, "{share} {rate} {after}: {tally:?}");
@@ -608,7 +668,7 @@ fn a_good_past_makes_results_cheap() {
         (1e-3, 0, 2_000, 5.0),
         (1e-3, 100, 8_000, 2.0),
         (1e-3, 2_000, 200_000, 1.1),
-        (1e-4, 100, 8_000, 4.0),
+        (1e-4, 120, 8_000, 4.0),
     ] {
         let always = Nature::Liar { rate: 1.0, after: 0 };
         let scenario = Scenario { terms: terms(max_error, outlook), tasks, ..scenario(0.2, always) };
@@ -647,7 +707,7 @@ fn whoever_comes_back_under_a_new_name_starts_anew() {
 #[test]
 fn whoever_lies_once_and_never_again_does_little() {
     for after in [0, 50] {
-        let scenario = Scenario { tasks: 2_000, ..scenario(0.2, Nature::Once { after }) };
+        let scenario = Scenario { tasks: 1_500, ..scenario(0.2, Nature::Once { after }) };
         let tally = simulate(&scenario);
         print_row(&format!("lies once after {after}"), &scenario, &tally);
         assert!((tally.wrong as f64) < 0.25 * tally.liars as f64, "{tally:?}");
@@ -663,5 +723,327 @@ fn more_liars_than_assumed_are_exposed_too() {
         let tally = simulate(&scenario);
         print_row(&format!("lies at {:.0}% after {after}, 20% assumed", 100.0 * rate), &scenario, &tally);
         assert!(tally.error() <= scenario.terms.max_error.get(), "{tally:?}");
+    }
+}
+
+#[test]
+fn a_restored_engine_goes_on_as_the_one_that_crashed() {
+    for nature in [Nature::Liar { rate: 0.25, after: 10 }, Nature::Copier] {
+        let run = |crashes, seed| World::new(&Scenario { crashes, ..scenario(0.2, nature) }, seed).run();
+        for seed in 0..3 {
+            assert_eq!(run(Crashes::Log(7), seed), run(Crashes::Never, seed), "seed {seed}");
+            // Without their order, how many votes are typical is forgotten, and no more.
+            assert!(run(Crashes::Rows(500), seed).delivered > 900, "seed {seed}");
+        }
+    }
+}
+
+/// Falls on no result that is not always checked.
+const NO_CHECK: Draw = Draw(u64::MAX);
+
+fn voter(index: u8) -> Voter {
+    Voter { worker: WorkerId([index; 20]), owner: OwnerId([index; 20]), host: HostId(u64::from(index)) }
+}
+
+fn ballot(index: u64, payer: Payer) -> Ballot {
+    Ballot::new(TaskId { job: JobId(1), index }, CLASS, payer)
+}
+
+fn cast(standings: &mut Standings, ballot: &mut Ballot, index: u8, answer: Digest) {
+    let commitment = Commitment::new(voter(index).worker, ballot.task, answer, SALT);
+    standings.cast(ballot, voter(index), commitment, 0).unwrap();
+}
+
+fn vote(standings: &mut Standings, ballot: &mut Ballot, index: u8, answer: Digest) {
+    cast(standings, ballot, index, answer);
+    ballot.open(voter(index).worker, answer, SALT).unwrap();
+}
+
+/// Decides with a draw that leads to no check, and draws the consequences.
+fn certify(standings: &mut Standings, ballot: &mut Ballot, terms: &Terms) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let Decision::Certify(certificate) = standings.decide(ballot, terms, 99, NO_CHECK) else {
+        panic!("{:?}", standings.decide(ballot, terms, 99, NO_CHECK))
+    };
+    standings.certify(ballot, &certificate, &mut facts);
+    standings.check_invariants();
+    facts
+}
+
+/// Lets workers 1 and 2 agree on so many tasks.
+fn prove(standings: &mut Standings, payer: Payer, tasks: u64) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for index in 0..tasks {
+        let mut ballot = ballot(1_000 + index, payer);
+        for worker in 1..=5 {
+            vote(standings, &mut ballot, worker, RIGHT);
+        }
+        facts.extend(certify(standings, &mut ballot, &terms(1e-3, 0)));
+    }
+    facts
+}
+
+#[test]
+fn standing_is_proven_on_jobs_that_others_pay_for() {
+    for (payer, proven) in [
+        (Payer::Pool, [3, 3]),
+        (Payer::Nobody, [0, 0]),
+        (Payer::Owner(voter(1).owner), [0, 3]),
+        (Payer::Owner(voter(9).owner), [3, 3]),
+    ] {
+        let mut standings = Standings::new(Policy::default());
+        prove(&mut standings, payer, 3);
+        let agreed = [1, 2].map(|worker| standings.standing(voter(worker).worker, CLASS).agreed);
+        assert_eq!(agreed, proven, "{payer:?}");
+        // Who voted first was alone at that time.
+        assert_eq!(standings.standing(voter(2).worker, CLASS).passed, 0);
+    }
+}
+
+#[test]
+fn newcomers_need_no_more_than_other_votes() {
+    let standings = Standings::new(Policy::default());
+    let ballot = ballot(1, Payer::Pool);
+    assert_eq!(standings.decide(&ballot, &terms(1e-3, 100), 99, NO_CHECK), Decision::Ask(5));
+    assert_eq!(
+        standings.decide(&ballot, &terms(1e-3, 100), 4, NO_CHECK),
+        Decision::GiveUp(Hopeless::TooFewVoters { more: 5, left: 4 })
+    );
+    let few = Terms { votes_max: 3, ..terms(1e-3, 100) };
+    let hopeless = Hopeless::TooManyVotes { wanted: 5, votes_max: 3 };
+    assert_eq!(standings.decide(&ballot, &few, 99, NO_CHECK), Decision::GiveUp(hopeless));
+}
+
+#[test]
+fn the_proven_are_believed_on_fewer_votes_and_paid_later() {
+    let mut standings = Standings::new(Policy::default());
+    prove(&mut standings, Payer::Pool, 40);
+    let terms = terms(1e-3, 100);
+    let mut first = ballot(1, Payer::Pool);
+    assert_eq!(standings.decide(&first, &terms, 99, NO_CHECK), Decision::Ask(1), "nobody else may be asked yet");
+    vote(&mut standings, &mut first, 2, RIGHT);
+    assert_eq!(standings.decide(&first, &terms, 99, NO_CHECK), Decision::Ask(1));
+    vote(&mut standings, &mut first, 3, RIGHT);
+    let facts = certify(&mut standings, &mut first, &terms);
+    assert!(matches!(facts.last(), Some(Fact::Held { due: 30, .. })), "{facts:?}");
+    // It has passed one check by this vote itself, and 29 more settle it.
+    for index in 2..=30 {
+        assert_eq!(standings.held() as u64, index - 1);
+        let mut ballot = ballot(index, Payer::Pool);
+        vote(&mut standings, &mut ballot, 2, RIGHT);
+        vote(&mut standings, &mut ballot, 4, RIGHT);
+        let facts = certify(&mut standings, &mut ballot, &terms);
+        let settled = facts.iter().any(|fact| matches!(fact, Fact::Settled { task, .. } if *task == first.task));
+        assert_eq!(settled, index == 30, "{index}: {facts:?}");
+    }
+}
+
+#[test]
+fn what_cannot_wait_is_bought_with_votes_instead() {
+    let mut standings = Standings::new(Policy::default());
+    prove(&mut standings, Payer::Pool, 40);
+    let mut ballot = ballot(1, Payer::Pool);
+    vote(&mut standings, &mut ballot, 1, RIGHT);
+    vote(&mut standings, &mut ballot, 2, RIGHT);
+    certify(&mut standings, &mut ballot, &terms(1e-3, 100));
+    let before = standings.standing(voter(1).worker, CLASS);
+    let mut facts = Vec::new();
+    standings.recall(&ballot, &mut facts);
+    assert_eq!(facts, [Fact::Recalled { task: ballot.task }]);
+    assert_eq!(standings.decide(&ballot, &terms(1e-3, 0), 99, NO_CHECK), Decision::Ask(3));
+    for worker in 3..=5 {
+        vote(&mut standings, &mut ballot, worker, RIGHT);
+    }
+    let facts = certify(&mut standings, &mut ballot, &terms(1e-3, 0));
+    let everybody = (1..=5).map(|worker| voter(worker).worker).collect();
+    assert_eq!(facts.last(), Some(&Fact::Settled { task: ballot.task, supporters: everybody }));
+    assert_eq!(standings.standing(voter(1).worker, CLASS), before, "a vote is a check once");
+}
+
+#[test]
+fn a_liar_takes_down_what_rests_on_it() {
+    let mut standings = Standings::new(Policy::default());
+    prove(&mut standings, Payer::Pool, 40);
+    for (index, [one, other]) in [[1, 2], [2, 3], [3, 4]].into_iter().enumerate() {
+        let mut ballot = ballot(index as u64, Payer::Pool);
+        vote(&mut standings, &mut ballot, one, RIGHT);
+        vote(&mut standings, &mut ballot, other, RIGHT);
+        certify(&mut standings, &mut ballot, &terms(1e-3, 100));
+    }
+    let mut contested = ballot(9, Payer::Pool);
+    vote(&mut standings, &mut contested, 2, WRONG);
+    for worker in 11..=16 {
+        vote(&mut standings, &mut contested, worker, RIGHT);
+    }
+    let facts = certify(&mut standings, &mut contested, &terms(1e-3, 100));
+    let reopened: Vec<u64> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::Reopened { task, liar } if *liar == voter(2).worker => Some(task.index),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reopened, [1, 0], "as first and as second voter, but not the third");
+    let refused = standings.cast(&mut ballot(10, Payer::Pool), voter(2), contested.votes()[0].commitment, 0);
+    assert_eq!(refused, Err(CastError::Exposed));
+}
+
+#[test]
+fn lone_votes_are_checked_at_least_so_often_and_nobody_knows_which() {
+    let mut standings = Standings::new(Policy::default());
+    prove(&mut standings, Payer::Pool, 200);
+    let mut ballot = ballot(1, Payer::Pool);
+    cast(&mut standings, &mut ballot, 1, RIGHT);
+    let decision = |outlook, draw: f64| {
+        let draw = Draw((draw * u64::MAX as f64) as u64);
+        standings.decide(&ballot, &terms(1e-3, outlook), 99, draw)
+    };
+    assert_eq!(decision(u64::MAX, 0.099), Decision::Ask(1));
+    assert_eq!(decision(u64::MAX, 0.101), Decision::Open);
+    // The shorter the hold-back, the more checks: 1.5 * 115 / (600 - 1.5 * 115) = 0.4.
+    assert_eq!(decision(600, 0.40), Decision::Ask(1));
+    assert_eq!(decision(600, 0.41), Decision::Open);
+    assert_eq!(decision(300, 0.99), Decision::Ask(1), "two votes are cheaper");
+}
+
+#[test]
+fn who_knew_of_others_proves_nothing() {
+    let mut standings = Standings::new(Policy::default());
+    prove(&mut standings, Payer::Pool, 200);
+    let mut ballot = ballot(1, Payer::Pool);
+    let commitment = Commitment::new(voter(1).worker, ballot.task, RIGHT, SALT);
+    standings.cast(&mut ballot, voter(1), commitment, 1).unwrap();
+    let decision = standings.decide(&ballot, &terms(1e-3, u64::MAX), 99, NO_CHECK);
+    assert_eq!(decision, Decision::Ask(4), "only votes help");
+}
+
+#[test]
+fn a_vote_is_bound_and_nobody_votes_on_what_was_shown() {
+    let mut standings = Standings::new(Policy::default());
+    let mut ballot = ballot(1, Payer::Pool);
+    cast(&mut standings, &mut ballot, 1, RIGHT);
+    cast(&mut standings, &mut ballot, 2, RIGHT);
+    let stolen = ballot.votes()[0].commitment;
+    standings.cast(&mut ballot, voter(3), stolen, 0).unwrap();
+    assert_eq!(ballot.open(voter(1).worker, WRONG, SALT), Err(OpenError::NotCommitted));
+    ballot.open(voter(1).worker, RIGHT, SALT).unwrap();
+    assert_eq!(ballot.open(voter(1).worker, RIGHT, SALT), Err(OpenError::NoSealedVote));
+    assert_eq!(ballot.open(voter(3).worker, RIGHT, SALT), Err(OpenError::NotCommitted), "of use to its maker only");
+    let late = Commitment::new(voter(4).worker, ballot.task, RIGHT, SALT);
+    assert_eq!(standings.cast(&mut ballot, voter(4), late, 0), Err(CastError::Opening));
+    ballot.open(voter(2).worker, RIGHT, SALT).unwrap();
+    let mut facts = Vec::new();
+    standings.withheld(&mut ballot, voter(3).worker, &mut facts);
+    assert!(matches!(facts[..], [Fact::Exposed { why: Why::Withheld, .. }]), "{facts:?}");
+    standings.cast(&mut ballot, voter(4), late, 0).unwrap();
+}
+
+/// Somebody could otherwise have honest workers exposed by a job that is content with little.
+#[test]
+fn nobody_is_exposed_on_weak_evidence() {
+    let mut standings = Standings::new(Policy::default());
+    let mut ballot = ballot(1, Payer::Nobody);
+    let loose = terms(0.3, 0);
+    assert_eq!(standings.decide(&ballot, &loose, 99, NO_CHECK), Decision::Ask(1));
+    vote(&mut standings, &mut ballot, 1, RIGHT);
+    vote(&mut standings, &mut ballot, 2, WRONG);
+    vote(&mut standings, &mut ballot, 3, WRONG);
+    assert_eq!(standings.decide(&ballot, &loose, 99, NO_CHECK), Decision::Ask(4));
+}
+
+/// What is estimated for a new pool is what a simulated one costs at first, and for a proven one later.
+#[test]
+fn the_estimate_is_what_it_costs() {
+    let mut standings = Standings::new(Policy::default());
+    let fresh = standings.estimate(CLASS, &terms(1e-3, 100), 40).unwrap();
+    assert_eq!((fresh.quiet.redundancy, fresh.hold), (5.0, 0));
+    // Votes until one answer leads by five, a fifth of them wrong: 5 (1 - 2 / 1025) / 0.6 if nothing stopped before.
+    assert!((fresh.hostile.redundancy - 8.317).abs() < 0.01, "{fresh:?}");
+    assert!((fresh.hostile.cost_factor - 0.8 * fresh.hostile.redundancy).abs() < 1e-9);
+    prove(&mut standings, Payer::Pool, 400);
+    for (outlook, redundancy, hold) in [(0, 5.0, 0), (40, 3.0, 8), (100, 2.0, 29), (2_000, 1.1, 115)] {
+        let proven = standings.estimate(CLASS, &terms(1e-3, outlook), 40).unwrap();
+        assert_eq!((proven.quiet.redundancy, proven.hold), (redundancy, hold), "{outlook}");
+        assert_eq!(proven.quiet.cost_factor, redundancy);
+    }
+    let hopeless = Hopeless::TooFewVoters { more: 5, left: 4 };
+    assert_eq!(standings.estimate(CLASS, &terms(1e-3, 0), 4), Err(hopeless));
+}
+
+#[test]
+fn fractions_are_checked_where_they_come_in() {
+    for number in [0.0, 0.5, -0.1, f64::NAN, f64::INFINITY] {
+        assert!(Fraction::try_from(number).is_err(), "{number}");
+    }
+    let text = r#"{"max_error":0.6,"votes_max":9,"outlook":0}"#;
+    let refused = serde_json::from_str::<Terms>(text).unwrap_err().to_string();
+    assert!(refused.starts_with("0.6 is not a number above 0 and below 0.5"), "{refused}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_worker_owner_or_host_votes_twice(voters in prop::collection::vec((0..9u8, 0..6u8, 0..6u64), 1..40)) {
+        let mut standings = Standings::new(Policy::default());
+        let mut ballot = ballot(1, Payer::Pool);
+        for (worker, owner, host) in voters {
+            let voter = Voter { worker: WorkerId([worker; 20]), owner: OwnerId([owner; 20]), host: HostId(host) };
+            let admitted = ballot.admits(&voter);
+            let commitment = Commitment::new(voter.worker, ballot.task, RIGHT, SALT);
+            prop_assert_eq!(standings.cast(&mut ballot, voter, commitment, 0).is_ok(), admitted);
+        }
+        let distinct = |of: fn(&Voter) -> u64| {
+            ballot.votes().iter().map(|vote| of(&vote.voter)).collect::<BTreeSet<_>>().len() == ballot.votes().len()
+        };
+        prop_assert!(distinct(|voter| u64::from(voter.worker.0[0])));
+        prop_assert!(distinct(|voter| u64::from(voter.owner.0[0])));
+        prop_assert!(distinct(|voter| voter.host.0));
+    }
+
+    /// Whatever is answered in whatever order: votes are asked for until either all agree and are enough, or one
+    /// answer leads by as many as the bound asks for.
+    #[test]
+    fn a_certificate_follows_from_its_votes(
+        answers in prop::collection::vec(0..3u8, 60),
+        proven in 0..60u64,
+        outlook in 0..3_000u64,
+        max_error in prop::sample::select(vec![0.2, 1e-2, 1e-3, 1e-5]),
+        draw: u64,
+    ) {
+        let mut standings = Standings::new(Policy::default());
+        prove(&mut standings, Payer::Pool, proven);
+        let terms = terms(max_error, outlook);
+        let mut ballot = ballot(1, Payer::Pool);
+        let mut answers = answers.into_iter().zip(1..);
+        let lead = (max_error.min(1e-3).ln() / 0.25f64.ln()).ceil() as usize;
+        loop {
+            match standings.decide(&ballot, &terms, 99, Draw(draw)) {
+                Decision::Ask(votes) => {
+                    for (answer, index) in answers.by_ref().take(votes) {
+                        vote(&mut standings, &mut ballot, index, Digest([answer; 32]));
+                    }
+                }
+                Decision::Open => prop_assert!(false, "all votes are open"),
+                Decision::GiveUp(Hopeless::TooManyVotes { wanted, .. }) => {
+                    prop_assert!(wanted > terms.votes_max);
+                    break;
+                }
+                Decision::GiveUp(hopeless) => prop_assert!(false, "{hopeless}"),
+                Decision::Certify(certificate) => {
+                    let votes = |answer| ballot.votes().iter().filter(|vote| vote.answer == Some(answer)).count();
+                    let won = votes(certificate.answer);
+                    prop_assert_eq!(won, certificate.supporters.len());
+                    prop_assert_eq!(ballot.votes().len(), won + certificate.dissenters.len());
+                    let second = (0..3).map(|answer| Digest([answer; 32])).filter(|answer| *answer != certificate.answer);
+                    let second = second.map(votes).max().unwrap();
+                    prop_assert!(second == 0 || won - second == lead && certificate.hold == 0);
+                    let mut facts = Vec::new();
+                    standings.certify(&mut ballot, &certificate, &mut facts);
+                    standings.check_invariants();
+                    break;
+                }
+            }
+        }
     }
 }

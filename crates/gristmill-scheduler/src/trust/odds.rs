@@ -75,7 +75,12 @@ mod tests {
         }
     }
 
-    #[expect(clippy::cast_possible_wrap, clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "small")]
+    #[expect(
+        clippy::cast_possible_wrap,
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "small"
+    )]
     fn error(odds: Odds, votes: usize, rate: f64) -> f64 {
         let (liars, m) = (odds.liars, votes as i32);
         let survives = (1.0 - rate * (1.0 - liars)).powf(odds.checks(votes) as f64);

@@ -10,8 +10,8 @@ use super::{AppClass, Draw, Policy, Terms};
 /// What a worker has proven in one class of apps. A newcomer has proven nothing, and needs nothing else to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// Votes that another's agreed with, on jobs that let them prove something. So many decide how many votes a task
-    /// begins with.
+    /// Votes that another's agreed with, on jobs that let them prove something. They decide with how many votes a task
+    /// begins.
     pub agreed: u64,
     /// Of these, checks: cast before anyone else was asked. They end a hold-back.
     pub passed: u64,
@@ -19,8 +19,8 @@ pub struct Standing {
     pub exposed: bool,
 }
 
-/// What must be made durable, in order. The latest [`Fact::StandingChanged`] or [`Fact::Exposed`] of each worker and class and the
-/// [`Fact::Held`] without a later fact of its task are all that [`Standings::restore`] needs.
+/// What must be made durable, in order. The latest [`Fact::StandingChanged`] or [`Fact::Exposed`] of each worker and
+/// class, and each [`Fact::Held`] without a later fact of its task, are all that [`Standings::restore`] needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
@@ -48,7 +48,7 @@ pub enum Fact {
         task: TaskId,
         supporters: Vec<WorkerId>,
     },
-    /// A held-back result rests on a liar: it is certified no more, and the ballot must be decided anew.
+    /// A held-back result rests on a liar: it is certified no more, and its ballot must be decided anew.
     Reopened {
         task: TaskId,
         liar: WorkerId,
@@ -68,18 +68,28 @@ pub enum Why {
 }
 
 /// What a worker has proven, and the unsettled results that rest on it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct Record {
     standing: Standing,
     /// Blind votes on tasks without a certificate so far: checks that it may yet pass by the past.
     undecided: u64,
-    /// By how many checks it must pass for them, if it was their first voter.
+    /// Results of which it is the first supporter, by how many checks it must pass for them.
     waiting: BTreeSet<(u64, TaskId)>,
-    /// Those it voted for later.
+    /// Results that it supports but not as the first.
     seconded: BTreeSet<TaskId>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default)]
+struct Class {
+    records: HashMap<WorkerId, Record>,
+    /// In how many votes those have been agreed with who are these days. Only a guess at who will vote next.
+    typical: f64,
+}
+
+/// The last few dozen votes make the typical worker.
+const TYPICAL_MEMORY: f64 = 32.0;
+
+#[derive(Debug)]
 struct Held {
     class: AppClass,
     supporters: Vec<WorkerId>,
@@ -90,18 +100,13 @@ struct Held {
 #[derive(Debug)]
 pub struct Standings {
     policy: Policy,
-    records: HashMap<(WorkerId, AppClass), Record>,
+    classes: HashMap<AppClass, Class>,
     held: HashMap<TaskId, Held>,
-    /// How many checks those have passed who pass them these days. Only a guess at who will vote next.
-    typical: HashMap<AppClass, f64>,
 }
-
-/// The last few dozen votes make the typical one.
-const TYPICAL_MEMORY: f64 = 32.0;
 
 impl Standings {
     pub fn new(policy: Policy) -> Self {
-        Self { policy, records: HashMap::new(), held: HashMap::new(), typical: HashMap::new() }
+        Self { policy, classes: HashMap::new(), held: HashMap::new() }
     }
 
     pub fn policy(&self) -> &Policy {
@@ -109,7 +114,7 @@ impl Standings {
     }
 
     pub fn standing(&self, worker: WorkerId, class: AppClass) -> Standing {
-        self.records.get(&(worker, class)).map(|record| record.standing).unwrap_or_default()
+        self.classes.get(&class).map(|class| class.standing(worker)).unwrap_or_default()
     }
 
     /// Certified results that are not settled.
@@ -118,7 +123,7 @@ impl Standings {
     }
 
     pub(super) fn typical(&self, class: AppClass) -> f64 {
-        self.typical.get(&class).copied().unwrap_or_default()
+        self.classes.get(&class).map_or(0.0, |class| class.typical)
     }
 
     /// Takes a commitment. `others_asked` counts other workers that hold a lease for this task at the moment.
@@ -129,14 +134,15 @@ impl Standings {
         commitment: Commitment,
         others_asked: usize,
     ) -> Result<(), CastError> {
-        if self.standing(voter.worker, ballot.class).exposed {
-            return Err(CastError::Exposed);
-        }
         if !ballot.admits(&voter) {
             return Err(CastError::VotedAlready);
         }
-        let round = self.round(ballot).ok_or(CastError::Opening)?;
-        let record = self.records.entry((voter.worker, ballot.class)).or_default();
+        let class = self.classes.entry(ballot.class).or_default();
+        let round = class.round(ballot).ok_or(CastError::Opening)?;
+        let record = class.records.entry(voter.worker).or_default();
+        if record.standing.exposed {
+            return Err(CastError::Exposed);
+        }
         let blind = ballot.votes.is_empty() && others_asked == 0;
         record.undecided += u64::from(blind);
         let mark = record.standing.passed + record.undecided;
@@ -144,44 +150,39 @@ impl Standings {
         Ok(())
     }
 
-    /// The round that a vote would be cast in; none while one is being opened.
-    fn round(&self, ballot: &Ballot) -> Option<u32> {
-        let counts = |vote: &&Vote| !self.standing(vote.voter.worker, ballot.class).exposed;
-        let Some(last) = ballot.votes.iter().map(|vote| vote.round).max() else { return Some(0) };
-        let this_round = || ballot.votes.iter().filter(counts).filter(|vote| vote.round == last);
-        let sealed = this_round().any(|vote| vote.answer.is_none());
-        let opened = this_round().any(|vote| vote.answer.is_some());
-        match (sealed, opened) {
-            (true, true) => None,
-            (true, false) => Some(last),
-            (false, _) => Some(last + 1),
-        }
-    }
-
     /// What to do next about a task: called after each vote, and again if one of its voters was exposed. `voters_left`
     /// counts owners that have not voted and might.
     pub fn decide(&self, ballot: &Ballot, terms: &Terms, voters_left: usize, draw: Draw) -> Decision {
-        let counted = ballot.counted(|worker| self.standing(worker, ballot.class));
-        let decision = decide::decide(&counted, &self.policy, terms, self.typical(ballot.class), draw);
+        let class = self.classes.get(&ballot.class);
+        let counted = ballot.counted(|worker| class.map(|class| class.standing(worker)).unwrap_or_default());
+        let typical = class.map_or(0.0, |class| class.typical);
+        let decision = decide::decide(&counted, &self.policy, terms, typical, draw);
         decide::possible(decision, voters_left)
     }
 
-    /// Draws the consequences of a certificate: liars are exposed, voters pass a check, results are settled.
+    /// Draws the consequences of a certificate: liars are exposed, voters pass checks, results are held back or settled.
     pub fn certify(&mut self, ballot: &mut Ballot, certificate: &Certificate, facts: &mut Vec<Fact>) {
-        let Ballot { task, class, .. } = *ballot;
-        drop(self.release(task));
+        let Ballot { task, class, payer, .. } = *ballot;
+        self.release(task);
         for &liar in &certificate.dissenters {
             self.expose(liar, class, task, Why::Contradicted, facts);
         }
         let compared = certificate.supporters.len() > 1;
+        let mut done = Vec::new();
+        let known = self.classes.entry(class).or_default();
         for vote in ballot.votes.iter_mut().filter(|vote| !vote.decided) {
             vote.decided = true;
-            self.decided(vote, class);
-            let proves = compared && vote.answer == Some(certificate.answer) && ballot.payer.lets_prove(vote.voter.owner);
-            if proves {
-                self.agreed(vote, class, facts);
+            known.decided(vote);
+            let Voter { worker, owner, .. } = vote.voter;
+            let right = vote.answer == Some(certificate.answer) && !known.standing(worker).exposed;
+            if compared && right && payer.lets_prove(owner) {
+                let Standing { agreed, passed, exposed } = known.standing(worker);
+                let standing = Standing { agreed: agreed + 1, passed: passed + u64::from(vote.blind), exposed };
+                facts.push(Fact::StandingChanged { worker, class, standing });
+                done.extend(known.set(worker, standing));
             }
         }
+        done.into_iter().for_each(|task| self.settle(task, facts));
         if certificate.hold == 0 {
             facts.push(Fact::Settled { task, supporters: certificate.supporters.clone() });
         } else {
@@ -189,54 +190,24 @@ impl Standings {
         }
     }
 
-    /// It is no longer a check that its worker may yet pass.
-    fn decided(&mut self, vote: &Vote, class: AppClass) {
-        if let Some(record) = self.records.get_mut(&(vote.voter.worker, class)) {
-            record.undecided = record.undecided.saturating_sub(u64::from(vote.blind));
-        }
-    }
-
-    fn agreed(&mut self, vote: &Vote, class: AppClass, facts: &mut Vec<Fact>) {
-        let worker = vote.voter.worker;
-        let Standing { agreed, passed, exposed } = self.standing(worker, class);
-        if exposed {
-            return;
-        }
-        let standing = Standing { agreed: agreed + 1, passed: passed + u64::from(vote.blind), exposed };
-        facts.push(Fact::StandingChanged { worker, class, standing });
-        for task in self.set(worker, class, standing) {
-            self.settle(task, facts);
-        }
-    }
-
-    /// Returns the results that need not wait any longer.
-    fn set(&mut self, worker: WorkerId, class: AppClass, standing: Standing) -> Vec<TaskId> {
-        #[expect(clippy::cast_precision_loss, reason = "a mean of counts")]
-        let agreed = standing.agreed as f64;
-        let typical = self.typical.entry(class).or_default();
-        *typical += (agreed - *typical) / TYPICAL_MEMORY;
-        let record = self.records.entry((worker, class)).or_default();
-        record.standing = standing;
-        let due = record.waiting.iter().take_while(|(due, _)| *due <= standing.passed);
-        due.map(|(_, task)| *task).collect()
-    }
-
     fn hold(&mut self, ballot: &Ballot, certificate: &Certificate, facts: &mut Vec<Fact>) {
         let Ballot { task, class, .. } = *ballot;
         let supporters = certificate.supporters.clone();
         let first = ballot.votes.iter().find(|vote| vote.voter.worker == supporters[0]).expect("it is on the ballot");
         let due = first.mark + certificate.hold;
+        let passed = self.standing(supporters[0], class).passed;
         facts.push(Fact::Held { task, class, supporters: supporters.clone(), due });
         self.wait(task, Held { class, supporters, due });
-        // The comparison that led to this certificate may have been the last check it waited for.
-        if self.standing(certificate.supporters[0], class).passed >= due {
+        // The vote that made this certificate may have been the last check it waited for.
+        if passed >= due {
             self.settle(task, facts);
         }
     }
 
     fn wait(&mut self, task: TaskId, held: Held) {
+        let class = self.classes.entry(held.class).or_default();
         for (index, &worker) in held.supporters.iter().enumerate() {
-            let record = self.records.entry((worker, held.class)).or_default();
+            let record = class.records.entry(worker).or_default();
             if index == 0 {
                 record.waiting.insert((held.due, task));
             } else {
@@ -252,6 +223,18 @@ impl Standings {
         }
     }
 
+    fn release(&mut self, task: TaskId) -> Option<Held> {
+        let held = self.held.remove(&task)?;
+        let class = self.classes.get_mut(&held.class)?;
+        for worker in &held.supporters {
+            if let Some(record) = class.records.get_mut(worker) {
+                record.waiting.remove(&(held.due, task));
+                record.seconded.remove(&task);
+            }
+        }
+        Some(held)
+    }
+
     /// A vote was not opened within the time given for it.
     pub fn withheld(&mut self, ballot: &mut Ballot, worker: WorkerId, facts: &mut Vec<Fact>) {
         let sealed = |vote: &Vote| vote.voter.worker == worker && vote.answer.is_none();
@@ -263,7 +246,7 @@ impl Standings {
 
     /// Bars a worker and opens again whatever is held back that it voted for.
     fn expose(&mut self, worker: WorkerId, class: AppClass, task: TaskId, why: Why, facts: &mut Vec<Fact>) {
-        let record = self.records.entry((worker, class)).or_default();
+        let record = self.classes.entry(class).or_default().records.entry(worker).or_default();
         if record.standing.exposed {
             return;
         }
@@ -271,20 +254,9 @@ impl Standings {
         facts.push(Fact::Exposed { worker, class, standing: record.standing, task, why });
         let waiting = record.waiting.iter().map(|(_, task)| *task);
         for task in waiting.chain(record.seconded.iter().copied()).collect::<Vec<_>>() {
-            drop(self.release(task));
+            self.release(task);
             facts.push(Fact::Reopened { task, liar: worker });
         }
-    }
-
-    fn release(&mut self, task: TaskId) -> Option<Held> {
-        let held = self.held.remove(&task)?;
-        for worker in &held.supporters {
-            if let Some(record) = self.records.get_mut(&(*worker, held.class)) {
-                record.waiting.remove(&(held.due, task));
-                record.seconded.remove(&task);
-            }
-        }
-        Some(held)
     }
 
     /// A held-back result cannot wait any longer: it is decided anew, with an [outlook](Terms::outlook) of zero.
@@ -296,52 +268,95 @@ impl Standings {
 
     /// The task ended without a certificate: it failed or was cancelled. Its votes prove nothing.
     pub fn forget(&mut self, ballot: &Ballot) {
-        drop(self.release(ballot.task));
-        for vote in ballot.votes.iter().filter(|vote| !vote.decided) {
-            self.decided(vote, ballot.class);
-        }
+        self.release(ballot.task);
+        let Some(class) = self.classes.get_mut(&ballot.class) else { return };
+        ballot.votes.iter().filter(|vote| !vote.decided).for_each(|vote| class.decided(vote));
     }
 
     /// Takes a fact back from the store.
     pub fn restore(&mut self, fact: Fact) {
         match fact {
-            Fact::StandingChanged { worker, class, standing } => drop(self.set(worker, class, standing)),
+            Fact::StandingChanged { worker, class, standing } => {
+                self.classes.entry(class).or_default().set(worker, standing);
+            }
             Fact::Exposed { worker, class, standing, .. } => {
-                self.records.entry((worker, class)).or_default().standing = standing;
+                self.classes.entry(class).or_default().records.entry(worker).or_default().standing = standing;
             }
-            Fact::Held { task, class, supporters, due } => {
-                self.release(task);
-                self.wait(task, Held { class, supporters, due });
-            }
+            Fact::Held { task, class, supporters, due } => self.wait(task, Held { class, supporters, due }),
             Fact::Settled { task, .. } | Fact::Reopened { task, .. } | Fact::Recalled { task } => {
                 self.release(task);
             }
         }
     }
 
-    /// Takes a ballot of a task that is neither settled nor failed back from the store, after all facts.
+    /// Takes the ballot of a task that is neither settled nor failed back from the store.
     pub fn restore_ballot(&mut self, ballot: &Ballot) {
+        let class = self.classes.entry(ballot.class).or_default();
         for vote in ballot.votes.iter().filter(|vote| vote.blind && !vote.decided) {
-            self.records.entry((vote.voter.worker, ballot.class)).or_default().undecided += 1;
+            class.records.entry(vote.voter.worker).or_default().undecided += 1;
         }
     }
 
     /// For tests.
     pub fn check_invariants(&self) {
-        for ((worker, class), record) in &self.records {
-            let rests = !record.waiting.is_empty() || !record.seconded.is_empty();
-            assert!(!rests || !record.standing.exposed, "results rest on {worker}, a liar");
-            for (due, task) in &record.waiting {
-                let held = &self.held[task];
-                assert!((held.class, held.due, held.supporters[0]) == (*class, *due, *worker), "{task} of {worker}");
-                assert!(*due > record.standing.passed, "{task} has waited enough for {worker}");
-            }
-            for task in &record.seconded {
-                assert!(self.held[task].supporters[1..].contains(worker), "{task} of {worker}");
+        for (class, known) in &self.classes {
+            for (worker, record) in &known.records {
+                let rests = !record.waiting.is_empty() || !record.seconded.is_empty();
+                assert!(!rests || !record.standing.exposed, "results rest on {worker}, a liar");
+                for (due, task) in &record.waiting {
+                    let held = &self.held[task];
+                    assert!(
+                        (held.class, held.due, held.supporters[0]) == (*class, *due, *worker),
+                        "{task} of {worker}"
+                    );
+                    assert!(*due > record.standing.passed, "{task} has waited enough for {worker}");
+                }
+                for task in &record.seconded {
+                    assert!(self.held[task].supporters[1..].contains(worker), "{task} of {worker}");
+                }
             }
         }
         for (task, held) in &self.held {
-            assert!(self.records[&(held.supporters[0], held.class)].waiting.contains(&(held.due, *task)), "{task}");
+            let first = &self.classes[&held.class].records[&held.supporters[0]];
+            assert!(first.waiting.contains(&(held.due, *task)), "{task} waits for nobody");
         }
+    }
+}
+
+impl Class {
+    fn standing(&self, worker: WorkerId) -> Standing {
+        self.records.get(&worker).map(|record| record.standing).unwrap_or_default()
+    }
+
+    /// The round that a vote would be cast in; none while one is being opened.
+    fn round(&self, ballot: &Ballot) -> Option<u32> {
+        let Some(last) = ballot.votes.iter().map(|vote| vote.round).max() else { return Some(0) };
+        let counts = |vote: &&Vote| vote.round == last && !self.standing(vote.voter.worker).exposed;
+        let this_round = || ballot.votes.iter().filter(counts);
+        let sealed = this_round().any(|vote| vote.answer.is_none());
+        let opened = this_round().any(|vote| vote.answer.is_some());
+        match (sealed, opened) {
+            (true, true) => None,
+            (true, false) => Some(last),
+            (false, _) => Some(last + 1),
+        }
+    }
+
+    /// It is no longer a check that its worker may yet pass.
+    fn decided(&mut self, vote: &Vote) {
+        if let Some(record) = self.records.get_mut(&vote.voter.worker) {
+            record.undecided = record.undecided.saturating_sub(u64::from(vote.blind));
+        }
+    }
+
+    /// Returns the results that need not wait any longer.
+    fn set(&mut self, worker: WorkerId, standing: Standing) -> Vec<TaskId> {
+        #[expect(clippy::cast_precision_loss, reason = "a mean of counts")]
+        let agreed = standing.agreed as f64;
+        self.typical += (agreed - self.typical) / TYPICAL_MEMORY;
+        let record = self.records.entry(worker).or_default();
+        record.standing = standing;
+        let due = record.waiting.iter().take_while(|(due, _)| *due <= standing.passed);
+        due.map(|(_, task)| *task).collect()
     }
 }
