@@ -3,59 +3,67 @@
 //! A *vote* is the digest of what one attempt came to. A worker first sends a commitment to it, and opens that when
 //! every vote of the round is in ([`Ballot`]). [`Standings::decide`] reads a ballot and says what to do next;
 //! [`Standings::certify`] draws the consequences. A certificate that rests on few votes is *held back*: the result is
-//! delivered and its voters are paid only when they have since passed more checks.
+//! delivered and its voters are paid only when the first of them has since passed more *checks*. A vote is a check if it
+//! was cast before anyone else was asked, and another then agreed with it.
 //!
 //! # What is assumed
 //!
-//! 1. Of the votes that workers not yet exposed are asked for, at most a share `f` ([`Policy::liars`]) falls to liars,
-//!    and which worker is asked is random. Who pays for a job, or votes, has no say in that.
-//! 2. Honest workers agree. All liars are one: they lie on the same tasks with the same answer, without looking honest
-//!    workers' answers up.
-//! 3. A liar lies on a share `s` of its tasks from some task on; both are its choice and unknown. It does not know which
-//!    workers hold the same task, nor prefers some tasks of an app to others.
+//! 1. Whoever is asked for a vote is a liar with probability `f` at most ([`Policy::liars`]), whatever was on the
+//!    ballot before: the pool chooses at random among workers that are not exposed, and neither requesters nor workers
+//!    have a say in it.
+//! 2. Honest workers agree with each other.
+//! 3. Liars may be one: know each other, tell each other what they hold, and give the same wrong answer. They learn
+//!    neither what honest workers answered (commitments are opened to the pool, which keeps its ballots to itself) nor
+//!    whom the pool will ask next.
+//! 4. A liar that votes first lies with some probability `s`, from some task on. Both are its choice and unknown, and
+//!    may differ between liars. Tasks of one class are alike to it.
 //!
 //! # What is promised
 //!
-//! Each task is delivered with a wrong result with a probability of at most ε ([`Terms::max_error`]), for every `s`, for
-//! every moment from which liars lie, from the first task of a new pool on.
+//! Each task is delivered with a wrong result with a probability of at most ε ([`Terms::max_error`]): for every `s`, at the
+//! moment when all liars turn as at any other, and from the first task of a new pool on. *Delivered* means settled: at
+//! once if the certificate carries itself, after its hold-back if not.
 //!
 //! # Why it holds
 //!
 //! Let `ρ = f / (1 − f)`, and let `d` be the least number with `ρ^d ≤ ε`.
 //!
-//! *Votes that differ.* The answer wins that leads the next one by `d` votes. To every order of votes by which the wrong
+//! *Votes that differ.* The answer wins that leads each other one by `d` votes. To every order of votes by which the wrong
 //! answer wins belongs the mirrored one by which the right one does, `ρ^-d` times as likely (Wald, "Sequential tests of
-//! statistical hypotheses", 1945, for two simple hypotheses). So the wrong one wins in at most `ρ^d ≤ ε` of the tasks on
-//! which votes differ. Past checks play no part here: a sleeper has passed them all.
+//! statistical hypotheses", Annals of Mathematical Statistics 16, 1945, for two simple hypotheses). So the wrong one wins
+//! in at most `ρ^d ≤ ε` of the tasks on which votes differ. Standing plays no part here: a sleeper has the best.
 //!
-//! *`m` votes that agree* are all of liars with probability `f^m` and wrong with probability `f^m s`. A later check of
-//! one of these workers, a vote of its compared with another's, exposes it with probability at least `s (1 − f)`. If
-//! the result counts only after they have passed `K` more checks in all, it is wrong with probability
-//! `f^m s (1 − s (1 − f))^K`, and since `s (1 − s c)^K ≤ 1 / (e c K)` whatever `s` is,
+//! *`m` votes that agree* are all of liars with probability `f^m`, and wrong if the first of these lied: `f^m s`.
+//! Each later check of that first worker exposes it with probability `s (1 − f)` at least, for it must choose before it can
+//! know whether the next to be asked is honest. If the result counts only after its worker has passed `K` more checks,
+//! it is wrong with probability `f^m s (1 − s (1 − f))^K`; and since `s (1 − s c)^K ≤ 1 / (e c K)` whatever `s` is,
 //!
 //! ```text
 //! K(m) = ρ^m / (e (1 − f) ε)   checks suffice for   f^m s (1 − s (1 − f))^K ≤ (1 − f)^m ε.
 //! ```
 //!
 //! With `m ≥ d` votes none are needed. The two ways to be wrong add up to
-//! `(1 − f)^m ε + (1 − (1 − f)^m) ε = ε`.
+//! `(1 − f)^m ε + (1 − (1 − f)^m) ε = ε`. If the first voter is exposed, only votes help: the others may have known.
 //!
 //! The maximum over `s` is Sarmenta's credibility of a worker that passed `k` spot-checks under blacklisting,
-//! `1 − f / (1 − f) · 1 / (k e)` (Sabotage-tolerance mechanisms for volunteer computing systems, Future Generation Computer
-//! Systems 18(4), 2002, section on credibility). There `k` counts checks *before* the vote and credibilities of
-//! voters multiply, as if liars chose their lies apart. Neither survives a worker that is honest until it is trusted, nor
-//! liars that lie together: a pair then errs with `f²` at the moment they turn. Here checks from before only decide how
-//! many votes to begin with (the same `K(m)`, summed over the voters); what is *promised* rests on those passed since.
+//! `1 − f / (1 − f) · 1 / (k e)` ("Sabotage-tolerance mechanisms for volunteer computing systems", Future Generation
+//! Computer Systems 18, 2002, credibility of workers). There `k` counts checks *before* the vote, and the chances of
+//! several voters to be wrong multiply, as if liars chose their lies apart. Neither survives a worker that is honest until it is
+//! trusted, nor liars that lie together: a pair then errs with `f²` at the moment they turn. Here the past only decides
+//! how many votes to begin with, by the same `K(m)`; what is *promised* rests on checks passed since. A worker whose
+//! votes were few is backed by more of others: that is what a newcomer pays for its lack of standing, not a bond.
 //!
-//! No rule does with fewer votes where nothing can be held back: sleepers look honest until they lie, so `m` agreeing
-//! votes are wrong with probability `f^m`, whatever their past.
+//! No rule does with fewer than `ln ε / ln f` votes where nothing can be held back: sleepers look honest until they lie, so
+//! `m` agreeing votes are wrong with probability `f^m`, whatever their past.
 //!
 //! # What is not promised
 //!
-//! Liars that know from each other who else votes on a task, and lie only when all of its votes are theirs, pass every
-//! check by agreement; only the checks drawn after the commitment find them ([`Policy::check_rate_min`], `q`). They
-//! deliver about `1 / q` wrong results before all voters of one are exposed, and forfeit what is held back. The
-//! same holds for a worker that lies once and never again.
+//! A liar that lies once and is honest ever after is not found by later checks, only by the second vote on the same
+//! task (with a probability of `1 − f` or more) or, if its vote was a lone one, by a check (`q (1 − f)`, with `q` at least
+//! [`Policy::check_rate_min`]). It so delivers `f / (1 − f)` or `1 / (q (1 − f)) − 1` wrong results at most before it is
+//! exposed and forfeits what is held back. The same holds for one that lies only on tasks it knows to be worth more than
+//! others of their class: what is worth more should be another class. And where there are more liars than `f`, the bound is a weaker
+//! one until they are exposed.
 
 mod ballot;
 mod decide;
