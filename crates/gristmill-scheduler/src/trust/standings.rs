@@ -172,11 +172,10 @@ impl Standings {
         let known = self.classes.entry(class).or_default();
         for vote in ballot.votes.iter_mut().filter(|vote| !vote.decided) {
             vote.decided = true;
-            known.decided(vote);
             let Voter { worker, owner, .. } = vote.voter;
-            let right = vote.answer == Some(certificate.answer) && !known.standing(worker).exposed;
+            let Standing { agreed, passed, exposed } = known.decided(vote);
+            let right = vote.answer == Some(certificate.answer) && !exposed;
             if compared && right && payer.lets_prove(owner) {
-                let Standing { agreed, passed, exposed } = known.standing(worker);
                 let standing = Standing { agreed: agreed + 1, passed: passed + u64::from(vote.blind), exposed };
                 facts.push(Fact::StandingChanged { worker, class, standing });
                 done.extend(known.set(worker, standing));
@@ -270,7 +269,9 @@ impl Standings {
     pub fn forget(&mut self, ballot: &Ballot) {
         self.release(ballot.task);
         let Some(class) = self.classes.get_mut(&ballot.class) else { return };
-        ballot.votes.iter().filter(|vote| !vote.decided).for_each(|vote| class.decided(vote));
+        for vote in ballot.votes.iter().filter(|vote| !vote.decided) {
+            class.decided(vote);
+        }
     }
 
     /// Takes a fact back from the store.
@@ -331,22 +332,19 @@ impl Class {
     /// The round that a vote would be cast in; none while one is being opened.
     fn round(&self, ballot: &Ballot) -> Option<u32> {
         let Some(last) = ballot.votes.iter().map(|vote| vote.round).max() else { return Some(0) };
-        let counts = |vote: &&Vote| vote.round == last && !self.standing(vote.voter.worker).exposed;
-        let this_round = || ballot.votes.iter().filter(counts);
-        let sealed = this_round().any(|vote| vote.answer.is_none());
-        let opened = this_round().any(|vote| vote.answer.is_some());
-        match (sealed, opened) {
-            (true, true) => None,
-            (true, false) => Some(last),
-            (false, _) => Some(last + 1),
+        let this_round = || ballot.votes.iter().filter(|vote| vote.round == last);
+        if this_round().all(|vote| vote.answer.is_none()) {
+            return Some(last);
         }
+        let waited_for = |vote: &Vote| vote.answer.is_none() && !self.standing(vote.voter.worker).exposed;
+        (!this_round().any(waited_for)).then_some(last + 1)
     }
 
-    /// It is no longer a check that its worker may yet pass.
-    fn decided(&mut self, vote: &Vote) {
-        if let Some(record) = self.records.get_mut(&vote.voter.worker) {
-            record.undecided = record.undecided.saturating_sub(u64::from(vote.blind));
-        }
+    /// The vote is no longer a check that its worker may yet pass.
+    fn decided(&mut self, vote: &Vote) -> Standing {
+        let record = self.records.entry(vote.voter.worker).or_default();
+        record.undecided = record.undecided.saturating_sub(u64::from(vote.blind));
+        record.standing
     }
 
     /// Returns the results that need not wait any longer.
