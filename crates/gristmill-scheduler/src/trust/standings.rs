@@ -160,7 +160,7 @@ impl Standings {
         decide::possible(decision, voters_left)
     }
 
-    /// Draws the consequences of a certificate: liars are exposed, voters pass checks, results are held back or settled.
+    /// Draws the consequences of a certificate: exposes liars, counts checks, holds results back or settles them.
     pub fn certify(&mut self, ballot: &mut Ballot, certificate: &Certificate, facts: &mut Vec<Fact>) {
         let Ballot { task, class, payer, .. } = *ballot;
         self.release(task);
