@@ -9,3 +9,4 @@ mod pool;
 pub mod server;
 pub mod shares;
 pub mod store;
+pub mod trust;
