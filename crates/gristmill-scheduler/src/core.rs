@@ -39,7 +39,7 @@ use class::Classes;
 pub use class::{Lack, Needs};
 pub use facts::{Change, Effects, Fault, ResultAdded, StoredJob, StoredResult};
 use fairness::Fairness;
-pub use fairness::{UserTerms, WEIGHT_MAX, Weights};
+pub use fairness::{UserTerms, WEIGHT_MAX, WeightError, Weights};
 use job::{Job, Step};
 use leases::{Begun, GivenLease, Leases};
 pub use seal::PoolSecret;

@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::core::{Core, Tuning};
+use crate::core::{Core, Tuning, Weights};
 use crate::pool::{Clock, Pool};
 use crate::shares::ShareCheckers;
 use crate::store::{Store, Writer, WriterFailed};
@@ -36,6 +36,8 @@ pub struct Config {
     /// The pool's name; workers sign it, so it must not change.
     pub name: String,
     pub tuning: Tuning,
+    /// How users share the pool.
+    pub weights: Weights,
     /// Who can tell the shares of a search, by the name that jobs use.
     pub share_checkers: ShareCheckers,
     /// More about this pool, shown to everyone who asks.
@@ -94,7 +96,8 @@ impl Scheduler {
         let mut store = Store::open(&config.data_dir.join("pool.sqlite"))?;
         let restored = store.begin_run(random_bytes())?;
         let reader = store.reader()?;
-        let mut core = Core::new(config.name, restored.secret, config.tuning, restored.run, restored.next_job);
+        let mut core = Core::new(config.name, restored.secret, config.tuning, restored.run, restored.next_job)
+            .with_weights(config.weights);
         info!(run = restored.run, jobs = restored.jobs.len(), "pool restored");
         for job in restored.jobs {
             core.restore(job);

@@ -14,7 +14,7 @@ use gristmill_chain::contracts::RLC;
 use gristmill_chain::rpc::Rpc;
 use gristmill_chain::{dev, keystore};
 use gristmill_proto::view::JobState;
-use gristmill_scheduler::core::Tuning;
+use gristmill_scheduler::core::{Tuning, Weights};
 use gristmill_scheduler::server::Config as SchedulerConfig;
 use gristmill_worker::{Config as WorkerConfig, Worker};
 use serde_json::json;
@@ -102,6 +102,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
         data_dir: of_market("scheduler"),
         name: "demo".to_owned(),
         tuning,
+        weights: Weights::default(),
         share_checkers: vanity_shares::checkers(),
         about,
     };

@@ -50,6 +50,18 @@ fn bad_flags_name_the_usage() {
 }
 
 #[test]
+fn weights_that_make_no_sense_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("pool"), dir.path().join("weights.toml"));
+    let refused = |content: &str, wanted: &[&str]| {
+        std::fs::write(&file, content).unwrap();
+        fails(&["scheduler", "--listen", "127.0.0.1:0", "--data-dir", text(&data), "--weights", text(&file)], wanted);
+    };
+    refused("[groups]\nphysics = 0\n", &["`physics`", "between 1 and 1000"]);
+    refused("[users.ann]\nwieght = 2\n", &["line 2", "wieght"]);
+}
+
+#[test]
 fn a_used_port_is_named_and_the_option_to_change_it() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

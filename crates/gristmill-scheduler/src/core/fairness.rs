@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gristmill_proto::id::JobId;
+use serde::Deserialize;
 
 use super::class::{ClassId, Classes};
 
@@ -56,16 +57,40 @@ impl Queue {
 }
 
 /// What the operator says of users; whoever is not named has a weight of 1 and is in the nameless group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Weights {
     pub groups: BTreeMap<String, u32>,
     pub users: BTreeMap<String, UserTerms>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UserTerms {
+    #[serde(default)]
     pub group: String,
+    #[serde(default = "one")]
     pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the weight of `{name}` is {weight}: between 1 and {WEIGHT_MAX} are allowed")]
+pub struct WeightError {
+    name: String,
+    weight: u32,
+}
+
+impl Weights {
+    pub fn check(&self) -> Result<(), WeightError> {
+        let users = self.users.iter().map(|(name, terms)| (name, terms.weight));
+        let mut all = self.groups.iter().map(|(name, weight)| (name, *weight)).chain(users);
+        let wrong = all.find(|(_, weight)| !(1..=WEIGHT_MAX).contains(weight));
+        wrong.map_or(Ok(()), |(name, weight)| Err(WeightError { name: name.clone(), weight }))
+    }
 }
 
 #[derive(Debug)]

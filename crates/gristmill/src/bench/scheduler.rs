@@ -267,25 +267,32 @@ async fn latency(report: &Report, dir: &Path, flush: Duration) -> Result<()> {
 
 async fn idle(bench: &SchedulerBench, report: &Report, dir: &Path) -> Result<()> {
     let watched = Duration::from_secs(30);
+    // Each is a file of this process and one of the pool's.
+    let most = files_allowed()?.saturating_sub(256);
+    let workers = bench.idle_workers.min(most);
+    if workers < bench.idle_workers {
+        let line = format!("idle        this system lets a process open no more than {most} connections");
+        report.event("limited", &json!({ "asked": bench.idle_workers, "workers": workers }), &line);
+    }
     let pool = PoolProcess::start(&dir.join("pool"), "127.0.0.1:0").await?;
     let empty = pool.used()?;
     let started = Instant::now();
-    let crew = Crew::start(&pool.url, bench.idle_workers, 1).await?;
+    let crew = Crew::start(&pool.url, workers, 1).await?;
     let connecting = started.elapsed();
     let connected = pool.used()?;
     tokio::time::sleep(watched).await;
     let after = pool.used()?;
     let bytes = after.resident_bytes.saturating_sub(empty.resident_bytes);
-    let each = bytes / bench.idle_workers.max(1);
+    let each = bytes / workers.max(1);
     let share = (after.cpu - connected.cpu).as_secs_f64() / watched.as_secs_f64();
     let facts = json!({
-        "workers": bench.idle_workers, "resident_bytes": after.resident_bytes, "bytes_per_worker": each,
+        "workers": workers, "resident_bytes": after.resident_bytes, "bytes_per_worker": each,
         "cores_used": share, "seconds_to_connect": connecting.as_secs_f64(),
-        "server_cpu_us_per_connect": micros(connected.cpu - empty.cpu) / f64::from(u32::try_from(bench.idle_workers)?),
+        "server_cpu_us_per_connect": micros(connected.cpu - empty.cpu) / f64::from(u32::try_from(workers)?),
     });
     let line = format!(
         "idle        {} workers: {:.0} MiB resident, {each} bytes each, {:.2} % of a core; connected in {:.1} s",
-        bench.idle_workers,
+        workers,
         mebibytes(after.resident_bytes),
         100.0 * share,
         connecting.as_secs_f64()
@@ -293,6 +300,11 @@ async fn idle(bench: &SchedulerBench, report: &Report, dir: &Path) -> Result<()>
     report.result("idle", &facts, &line);
     crew.stop().await;
     pool.kill().await
+}
+
+fn files_allowed() -> Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit};
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
 
 async fn queue(report: &Report, dir: &Path) -> Result<()> {

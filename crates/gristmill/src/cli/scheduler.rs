@@ -1,11 +1,11 @@
 //! `gristmill scheduler`: a pool.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use gristmill_scheduler::core::Tuning;
+use gristmill_scheduler::core::{Tuning, Weights};
 use gristmill_scheduler::server::Config;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,9 @@ pub(super) struct SchedulerArgs {
     /// The pool's contracts and offer, as `gristmill deploy` wrote them
     #[arg(long, value_name = "FILE")]
     deployment: Option<PathBuf>,
+    /// How users share the pool, in TOML: `[groups] physics = 3`, `[users] ann = { group = "physics", weight = 2 }`
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// How often workers say that they are alive, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Tuning::default().alive_ms, value_parser = clap::value_parser!(u64).range(10..))]
     alive_ms: u64,
@@ -44,6 +47,13 @@ pub(super) struct SchedulerArgs {
     /// How much longer than its job allows an attempt may take, for fetching and sending, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Tuning::default().transfer_ms)]
     transfer_ms: u64,
+}
+
+fn read_weights(path: &Path) -> Result<Weights> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let weights: Weights = toml::from_str(&text).with_context(|| format!("{} gives no weights", path.display()))?;
+    weights.check().with_context(|| format!("{} gives no weights", path.display()))?;
+    Ok(weights)
 }
 
 pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Result<()> {
@@ -66,6 +76,7 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         data_dir,
         name: args.name,
         tuning,
+        weights: args.weights.as_deref().map(read_weights).transpose()?.unwrap_or_default(),
         share_checkers: vanity_shares::checkers(),
         about,
     };

@@ -39,6 +39,8 @@ pub(super) fn job_of(id: B256, order: &IMarket::Order, plan: &Plan, app: &AppVie
         search: Some(Search { task_work, work_max: paid.saturating_mul(plan.overrun), shares }),
         trust: Trust::Submitter,
         limits: plan.limits.clone(),
+        // Requesters share the pool, however many orders each has.
+        user: format!("{:#x}", order.requester),
         labels: BTreeMap::from([("order".to_owned(), format!("{id:#x}"))]),
         ..JobSpec::new(plan.app)
     })
