@@ -13,7 +13,7 @@ use crate::requirement::{Requirement, is_label};
 
 pub const EXTERNAL_ID_BYTES_MAX: usize = 128;
 pub const ARGS_MAX: usize = 256;
-/// Arguments, environment and labels together, so that a job stays cheap to send with every lease.
+/// All text of a job together, so that it stays cheap to send with leases.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 pub const INPUTS_MAX: usize = 256;
 pub const RETRIES_MAX: u32 = 100;
@@ -219,7 +219,7 @@ pub enum JobError {
     ExternalId(usize),
     #[error("{0} arguments are more than {ARGS_MAX}")]
     TooManyArgs(usize),
-    #[error("arguments, environment and labels take {0} bytes, more than {TEXT_BYTES_MAX}")]
+    #[error("the job's text takes {0} bytes, more than {TEXT_BYTES_MAX}\n\nhint: put what is long into an input file")]
     TooMuchText(usize),
     #[error("{0} inputs are more than {INPUTS_MAX}")]
     TooManyInputs(usize),
@@ -302,7 +302,10 @@ impl JobSpec {
         let pairs = || self.env.iter().chain(&self.labels).chain(params.clone());
         let text = self.args.iter().map(String::len).sum::<usize>()
             + pairs().map(|(name, value)| name.len() + value.len()).sum::<usize>()
-            + self.array.iter().map(|(name, values)| name.len() + values.text_bytes()).sum::<usize>();
+            + self.array.iter().map(|(name, values)| name.len() + values.text_bytes()).sum::<usize>()
+            + self.inputs.iter().map(|input| input.path.len()).sum::<usize>()
+            + self.require.iter().map(|condition| condition.to_string().len()).sum::<usize>()
+            + shares.map_or(0, |shares| shares.checker.len() + shares.file.len());
         if text > TEXT_BYTES_MAX {
             return Err(JobError::TooMuchText(text));
         }
@@ -452,6 +455,22 @@ mod tests {
         for field in ["array", "resources", "require", "user", "priority", "deadline_ms", "failed_max"] {
             assert!(plain.get(field).is_none(), "{field} was not said");
         }
+    }
+
+    #[test]
+    fn so_many_jobs_at_their_limits_fit_in_a_message() {
+        use crate::message::{BATCH_JOBS_MAX, BATCH_MAX, Lease, MESSAGE_BYTES_MAX, Seal, ToWorker};
+        let inputs = (0..INPUTS_MAX).map(|number| Input { path: format!("{number:0>200}"), digest: Digest([255; 32]) });
+        let room = TEXT_BYTES_MAX - INPUTS_MAX * 200;
+        let largest = JobSpec { inputs: inputs.collect(), args: vec!["\u{7f}".repeat(room)], ..job() };
+        assert_eq!(largest.check(), Ok(()));
+        let require = vec![format!("site == {}", "x".repeat(TEXT_BYTES_MAX)).parse().unwrap()];
+        assert!(matches!(JobSpec { require, ..job() }.check(), Err(JobError::TooMuchText(_))));
+        let (id, spec) = (crate::id::JobId(u64::MAX), std::sync::Arc::new(largest));
+        let task = crate::id::TaskId { job: id, index: u64::MAX };
+        let lease = Lease { lease: crate::id::LeaseId(u64::MAX), task, work: u64::MAX, seal: Seal([255; 16]) };
+        let message = ToWorker::Leases { jobs: vec![(id, spec); BATCH_JOBS_MAX], leases: vec![lease; BATCH_MAX] };
+        assert!(crate::codec::encode(&message).len() <= MESSAGE_BYTES_MAX);
     }
 
     #[test]

@@ -83,8 +83,10 @@ const WORKER_FAULTS_MAX: usize = 100;
 /// What is kept of a reason that a worker or a submitter gives.
 const REASON_BYTES_MAX: usize = 1_024;
 
+/// As people may see it.
 fn kept(reason: &str) -> String {
-    reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
+    let plain: String = reason.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    plain[..plain.floor_char_boundary(REASON_BYTES_MAX)].to_owned()
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,7 +111,10 @@ pub enum ConnectError {
     Full(usize),
     #[error("a worker offers between 1 and {SLOTS_MAX} slots, not {0}")]
     Slots(u32),
-    #[error("a worker has at most {LABELS_MAX} labels of letters, digits and `-_./`, {LABEL_BYTES_MAX} bytes together")]
+    #[error(
+        "a worker has at most {LABELS_MAX} labels, its name and version among them, of letters, digits and `-_./`, with \
+         values that can be printed, {LABEL_BYTES_MAX} bytes together"
+    )]
     Labels,
 }
 
@@ -243,11 +248,10 @@ pub struct Core {
 /// Leases one run of the pool can give. A lease id is the run's number and a count within it, so that ids are never
 /// used twice though they are not stored; together they stay below 2^53 for the sake of JSON readers.
 const LEASES_PER_RUN_BITS: u32 = 36;
+/// What an attempt is taken for, in the turns of users, until one of its job has ended.
+const UNKNOWN_MS: u64 = 1_000;
 /// How often stragglers are looked for.
 const TAIL_BEAT_MS: u64 = 1_000;
-/// Leases that wait behind an attempt which takes so long are wanted back.
-const STUCK_MS: u64 = 2_000;
-
 impl Core {
     /// `run` counts the starts of this pool and must be durable and new.
     pub fn new(pool: String, secret: PoolSecret, tuning: Tuning, run: u64, next_job: JobId) -> Self {
@@ -440,7 +444,7 @@ impl Core {
             return Err(ConnectError::Full(self.workers.len()));
         }
         self.unplug(id);
-        if let Some(former) = self.workers.get(&id).and_then(|worker| worker.connection) {
+        if let Some(former) = self.workers.get_mut(&id).and_then(|worker| worker.connection.take()) {
             let reason = "the same worker has connected again".to_owned();
             out.messages.push((id, former, ToWorker::Refused { reason }));
         }
@@ -467,7 +471,10 @@ impl Core {
         }
         self.lost_at.insert((lost_at, id));
         self.plug_in(id);
-        let drop = held.iter().filter(|held| !self.take_back(id, held, now)).map(|held| held.lease).collect();
+        // In the order in which the worker begins them.
+        let mut held: Vec<&HeldLease> = held.iter().collect();
+        held.sort_by_key(|held| held.lease);
+        let drop = held.into_iter().filter(|held| !self.take_back(id, held, now)).map(|held| held.lease).collect();
         self.refresh_worker(id);
         Ok(drop)
     }
@@ -639,10 +646,12 @@ impl Core {
         now: UnixMillis,
         out: &mut Effects,
     ) {
-        let Some(first) = batch.finishes.first().map(|finish| finish.lease) else { return };
         if !self.renew(id, connection, now) {
             return;
         }
+        // Named by the first of its results that is in force here: nobody else can choose such a name, nor use it twice.
+        let in_force = |finish: &&Finish| self.leases.of(id, finish.lease).is_some();
+        let first = batch.finishes.iter().find(in_force).map_or(LeaseId(0), |finish| finish.lease);
         let change = Change::BatchSigned { batch: first, worker: id, leaves: batch.leaves, signature: batch.signature };
         let signed = out.changes.len();
         out.changes.push(change);
@@ -744,17 +753,17 @@ impl Core {
             job.certify(task.index, lease, !vain, work)
         };
         self.end_lease(lease, now);
-        self.end_copies(task, now, out);
+        self.end_copies(task, "another attempt at this task was first", now, out);
         self.after_step(task.job, step, now, out);
         Ok(true)
     }
 
-    /// Whoever else runs a task that has its result stops.
-    fn end_copies(&mut self, task: TaskId, now: UnixMillis, out: &mut Effects) {
+    /// Whoever else runs a task that needs no more attempts stops.
+    fn end_copies(&mut self, task: TaskId, reason: &str, now: UnixMillis, out: &mut Effects) {
         for lease in self.jobs[&task.job].attempts_of(task.index).collect::<Vec<_>>() {
             let given = self.end_lease(lease, now).expect("a running task has a lease in force");
             self.jobs.get_mut(&task.job).expect("looked up above").ended(task.index, lease);
-            self.tell_to_stop(given.worker, lease, "another attempt at this task was first".to_owned(), out);
+            self.tell_to_stop(given.worker, lease, reason.to_owned(), out);
         }
     }
 
@@ -797,7 +806,10 @@ impl Core {
         self.end_lease(lease, now);
         let job = self.jobs.get_mut(&task.job).expect("a lease in force has a live job");
         let step = job.fail(task.index, lease, id, fault, &reason);
-        if fault == Fault::Worker {
+        if job.is_beyond_hope(task.index) {
+            self.end_copies(task, "another attempt at this task was the last", now, out);
+        }
+        if fault != Fault::App {
             self.withdraw(task.job, id, now, out);
         }
         self.after_step(task.job, step, now, out);
@@ -835,20 +847,33 @@ impl Core {
             self.tell_to_stop(worker, lease, reason.clone(), out);
             self.fail_attempt(task, lease, worker, Fault::Late, &reason, work_done, now, out);
         }
-        for id in &self.crowded {
-            let worker = self.workers.get_mut(id).expect("a crowded worker is known");
-            if let Some(connection) = worker.connection
-                && now.since(worker.moved_at) >= STUCK_MS
-            {
-                (worker.moved_at, worker.stuck) = (now, true);
-                let leases = worker.ahead.iter().copied().collect();
-                out.messages.push((*id, connection, ToWorker::Retract { leases }));
-            }
-        }
+        self.ask_back(now, out);
         self.place(now, out);
         if self.tails_due().is_some_and(|at| at <= now) {
             self.tails_seen = now;
             self.copy_stragglers(now, out);
+        }
+    }
+
+    /// Wants back what waits behind attempts that take long. A worker that does not give it back loses it.
+    fn ask_back(&mut self, now: UnixMillis, out: &mut Effects) {
+        let mut kept = Vec::new();
+        for id in &self.crowded {
+            let worker = self.workers.get_mut(id).expect("a crowded worker is known");
+            if !worker.ask_back_at(self.tuning.lost_ms).is_some_and(|at| at <= now) {
+                continue;
+            }
+            if worker.stuck_since.is_some() {
+                kept.extend(worker.ahead.iter().map(|lease| (*id, *lease)));
+            } else if let Some(connection) = worker.connection {
+                worker.stuck_since = Some(now);
+                let leases = worker.ahead.iter().copied().collect();
+                out.messages.push((*id, connection, ToWorker::Retract { leases }));
+            }
+        }
+        for (id, lease) in kept {
+            self.tell_to_stop(id, lease, "it was asked back, and has not begun".to_owned(), out);
+            self.release(lease, now, out);
         }
     }
 
@@ -861,7 +886,8 @@ impl Core {
     /// When [`Core::tick`] has something to do next.
     pub fn next_tick(&self) -> Option<UnixMillis> {
         let (lost, due) = (self.lost_at.first().map(|(at, _)| *at), self.leases.first_due().map(|(at, _)| at));
-        let stuck = self.crowded.iter().map(|id| self.workers[id].moved_at.plus(STUCK_MS)).min();
+        let lost_ms = self.tuning.lost_ms;
+        let stuck = self.crowded.iter().filter_map(|id| self.workers[id].ask_back_at(lost_ms)).min();
         lost.into_iter().chain(due).chain(stuck).chain(self.tails_due()).min()
     }
 
@@ -1018,12 +1044,12 @@ impl Core {
         let needs = &self.classes.get(job.class).needs;
         let worker = self.workers.get_mut(&id).expect("a lease is given to a known worker");
         worker.begin(lease, needs);
-        (worker.moved_at, worker.stuck) = (now, false);
+        (worker.moved_at, worker.stuck_since) = (now, None);
         if worker.ahead.is_empty() {
             self.crowded.remove(&id);
         }
         let due = now.plus(job.spec.limits.wall_ms).plus(self.tuning.transfer_ms);
-        let charged = job.expected_ms(1).unwrap_or_default().saturating_mul(u64::from(needs.cores));
+        let charged = job.expected_ms(1).unwrap_or(UNKNOWN_MS).saturating_mul(u64::from(needs.cores));
         self.leases.begin(lease, Begun { at: now, due, charged });
         let user = &self.leases.get(lease).expect("looked up above").user;
         self.fairness.charge(&mut self.classes, user, i64::try_from(charged).unwrap_or(i64::MAX));
@@ -1042,7 +1068,7 @@ impl Core {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.end(lease, &self.classes.get(given.class).needs);
             if given.begun.is_some() {
-                (worker.moved_at, worker.stuck) = (now, false);
+                (worker.moved_at, worker.stuck_since) = (now, None);
             }
             if worker.ahead.is_empty() {
                 self.crowded.remove(&id);
@@ -1193,10 +1219,6 @@ fn complete(offer: &mut WorkerOffer) -> Result<(), ConnectError> {
     if !(1..=SLOTS_MAX).contains(&offer.slots) {
         return Err(ConnectError::Slots(offer.slots));
     }
-    let bytes: usize = offer.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if offer.labels.len() > LABELS_MAX || bytes > LABEL_BYTES_MAX || !offer.labels.keys().all(|name| is_label(name)) {
-        return Err(ConnectError::Labels);
-    }
     let own = [
         ("os", offer.os.clone()),
         ("arch", offer.arch.clone()),
@@ -1206,5 +1228,8 @@ fn complete(offer: &mut WorkerOffer) -> Result<(), ConnectError> {
         ("gpus", offer.gpus.to_string()),
     ];
     offer.labels.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    Ok(())
+    let bytes: usize = offer.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let plain = |(name, value): (&String, &String)| is_label(name) && !value.contains(char::is_control);
+    let few = offer.labels.len() <= LABELS_MAX && bytes <= LABEL_BYTES_MAX && offer.runtimes.len() <= LABELS_MAX;
+    if few && offer.labels.iter().all(plain) { Ok(()) } else { Err(ConnectError::Labels) }
 }

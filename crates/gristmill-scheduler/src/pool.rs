@@ -34,6 +34,9 @@ pub(crate) struct Pool {
     counters: Counters,
 }
 
+/// Bytes that a worker may be allowed to upload without holding leases for them.
+const UPLOAD_GATHERED_MAX: i64 = 4 << 30;
+
 /// A job that is no longer what it was.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Touched {
@@ -212,6 +215,14 @@ impl Pool {
 impl UploadGrant {
     pub(crate) fn grant(&self, bytes: u64) {
         self.bytes_left.fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX / 2), Ordering::Relaxed);
+    }
+
+    /// What was granted for leases that are over is not kept. Looked at only when much has gathered.
+    pub(crate) fn shrink(&self, allowed: impl FnOnce() -> u64) {
+        if self.bytes_left.load(Ordering::Relaxed) > UPLOAD_GATHERED_MAX {
+            let allowed = i64::try_from(allowed()).unwrap_or(i64::MAX / 2);
+            self.bytes_left.fetch_min(allowed.max(UPLOAD_GATHERED_MAX), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn spend(&self, bytes: u64) -> bool {

@@ -164,12 +164,6 @@ impl Fairness {
         let group = self.groups.get_mut(group_name).expect("made above");
         let name: Name = group_name.into();
         let (_, payer) = self.users.entry(user.clone()).or_insert_with(|| (name, Payer::new(group.level, weight)));
-        if payer.live_jobs == 0 {
-            payer.paid = payer.paid.max(group.level);
-        }
-        if group.payer.live_jobs == 0 {
-            group.payer.paid = group.payer.paid.max(self.level);
-        }
         payer.live_jobs += 1;
         group.payer.live_jobs += 1;
     }
@@ -187,6 +181,12 @@ impl Fairness {
     pub(super) fn enqueue(&mut self, class: ClassId, queue: &mut Queue, user: &Name, place: Place) {
         let (group_name, payer) = self.users.get_mut(user).expect("the user of a live job is known");
         let group = self.groups.get_mut(group_name).expect("its group is known");
+        if payer.queued.is_empty() {
+            payer.paid = payer.paid.max(group.level);
+        }
+        if group.payer.queued.is_empty() {
+            group.payer.paid = group.payer.paid.max(self.level);
+        }
         if payer.queue(class) {
             queue.users.entry(group_name.clone()).or_default().insert((payer.paid, user.clone()));
         }

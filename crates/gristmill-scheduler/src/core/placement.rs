@@ -13,6 +13,9 @@ const AHEAD_MS: u64 = 200;
 /// seconds.
 const STRAGGLER: u64 = 2;
 const STRAGGLER_MS_MIN: u64 = 5_000;
+/// Jobs of a class that are looked at for a worker that has room, and for one that has none.
+const TURNS_MAX: usize = 4_096;
+const TURNS_AHEAD_MAX: usize = 16;
 /// Jobs, and tasks of each, that are looked at in one go.
 const TAILS_MAX: usize = 64;
 
@@ -38,6 +41,9 @@ impl Core {
             let Some(id) = class.idle.iter().copied().find(|id| self.may_run(*id, job)) else { return };
             let given = self.place_worker(id, now, out);
             debug_assert!(given > 0, "an idle worker takes what it may run");
+            if given == 0 {
+                return;
+            }
         }
     }
 
@@ -57,8 +63,8 @@ impl Core {
     /// else to do. Whichever ends first counts.
     pub(super) fn copy_stragglers(&mut self, now: UnixMillis, out: &mut Effects) {
         let tails: Vec<JobId> = self.classes.iter().flat_map(|(_, class)| class.tails.iter().copied()).collect();
-        for id in tails.into_iter().take(TAILS_MAX) {
-            let Some(usual) = self.jobs[&id].expected_ms(1) else { continue };
+        let known = |id: JobId| Some((id, self.jobs[&id].expected_ms(1)?));
+        for (id, usual) in tails.into_iter().filter_map(known).take(TAILS_MAX).collect::<Vec<_>>() {
             let patience = STRAGGLER_MS_MIN.max(STRAGGLER * usual);
             let late = |(_, lease): &(u64, LeaseId)| {
                 let begun = self.leases.get(*lease).and_then(|given| given.begun);
@@ -86,7 +92,9 @@ impl Core {
             let class = self.classes.get(class);
             let has_room = worker.has_room_for(&class.needs);
             let takes = |job: &Job| has_room || self.wants_ahead(worker, job);
-            class.queue.turns().find(|(_, _, _, _, place)| {
+            // A full worker takes only what is next, and little of it; nobody looks through all that waits.
+            let turns = if has_room { TURNS_MAX } else { TURNS_AHEAD_MAX };
+            class.queue.turns().take(turns).find(|(_, _, _, _, place)| {
                 let job = &self.jobs[&place.job];
                 takes(job) && self.may_run(id, job)
             })
@@ -103,7 +111,7 @@ impl Core {
         let each = job.expected_in(AHEAD_MS).filter(|_| job.spec.search.is_none()).unwrap_or(0);
         let ahead = each.saturating_mul(at_once);
         let waits_for_slots = cores > 1 && worker.ahead.is_empty();
-        waits_for_slots || !worker.stuck && (worker.ahead.len() as u64) < ahead
+        waits_for_slots || worker.stuck_since.is_none() && (worker.ahead.len() as u64) < ahead
     }
 
     /// Whether the worker is trusted with this job. One that has seen it fail is tried again only when nobody else is

@@ -14,6 +14,9 @@ const SPEEDS_MAX: usize = 256;
 /// Leases given ahead of the room for them.
 pub(super) const AHEAD_MAX: usize = 1_024;
 
+/// Leases that wait behind an attempt which takes so long are wanted back.
+const STUCK_MS: u64 = 2_000;
+
 /// A worker that is connected, or was until a moment ago.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -28,8 +31,8 @@ pub(super) struct Worker {
     pub(super) ahead: BTreeSet<LeaseId>,
     /// When an attempt last began or ended here.
     pub(super) moved_at: UnixMillis,
-    /// What waits here waits too long.
-    pub(super) stuck: bool,
+    /// When what waits here was asked back.
+    pub(super) stuck_since: Option<UnixMillis>,
     free: Room,
     /// Whether a class may list it as idle.
     pub(super) idle: bool,
@@ -61,7 +64,7 @@ impl Worker {
             running: BTreeSet::new(),
             ahead: BTreeSet::new(),
             moved_at: now,
-            stuck: false,
+            stuck_since: None,
             free,
             idle: false,
             speeds: HashMap::new(),
@@ -104,6 +107,14 @@ impl Worker {
             self.free.gpus += needs.gpus;
         }
         self.ahead.remove(&lease);
+    }
+
+    /// When what waits here should be asked back, or taken. Not what waits for room of its own size rather than for time.
+    pub(super) fn ask_back_at(&self, lost_ms: u64) -> Option<UnixMillis> {
+        match self.stuck_since {
+            Some(at) => Some(at.plus(lost_ms)),
+            None => (self.free.slots == 0).then(|| self.moved_at.plus(STUCK_MS)),
+        }
     }
 
     pub(super) fn speed(&self, app: &Digest) -> Speed {

@@ -20,6 +20,7 @@ use tracing::{debug, info};
 
 use super::{Api, random_bytes};
 use crate::core::{Batch, ConnectError, ConnectionId, Finish, LeaseTerms, Shares};
+use crate::pool::UploadGrant;
 use crate::shares::{Question, SHARE_FILE_BYTES_MAX};
 
 /// A worker that connects must have proven its key by then.
@@ -86,7 +87,7 @@ async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello)
     let reason = match send(&mut socket, &welcome).await {
         Ok(()) => {
             api.pool.act(|core, now, effects| core.greeted(id, now, effects));
-            talk(&api, &mut socket, &mut outbox, id, connection).await
+            talk(&api, &mut socket, &mut outbox, id, connection, &upload).await
         }
         Err(reason) => reason,
     };
@@ -103,12 +104,13 @@ async fn talk(
     outbox: &mut mpsc::Receiver<ToWorker>,
     id: WorkerId,
     connection: ConnectionId,
+    upload: &UploadGrant,
 ) -> String {
     loop {
         tokio::select! {
             message = receive(socket) => match message {
                 Ok(Some(message)) => match hear(api, id, connection, message).await {
-                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Continue(()) => upload.shrink(|| api.pool.look(|core, _| core.output_allowed(id))),
                     ControlFlow::Break(reason) => {
                         let _ = send(socket, &ToWorker::Refused { reason: reason.clone() }).await;
                         return reason;
@@ -180,7 +182,8 @@ async fn checked(api: &Arc<Api>, id: WorkerId, results: Vec<Finished>, signature
         let checked = match &terms {
             Some(terms) if !signed || !matches(terms) => Err("the receipt is not signed by this worker".to_owned()),
             Some(terms) => looked_at(api, id, terms, &outcome).await,
-            None => Ok((0, None)),
+            // Nor is it when it is given meanwhile: nobody ends what he was not given yet.
+            None => Err("this lease is not in force".to_owned()),
         };
         let (flaw, (shares, closest)) = match checked {
             Ok(counted) => (None, counted),
