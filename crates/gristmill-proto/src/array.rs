@@ -8,6 +8,8 @@ use crate::digest::Digest;
 
 /// Names in one array.
 pub const NAMES_MAX: usize = 16;
+/// Longest file whose lines are values.
+pub const LINES_BYTES_MAX: u64 = 64 << 20;
 
 /// What a name stands for, one value a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ pub struct Statement {
     pub app: Digest,
     /// Digest of the job as the worker received it: arguments, inputs and limits.
     pub job: Digest,
-    /// Digest of the encoded [`Outcome`].
+    /// Digest of the encoded [`crate::outcome::Outcome`].
     pub outcome: Digest,
 }
 
@@ -35,6 +35,8 @@ pub struct Receipt {
 /// A receipt with what it speaks of, so that it can be checked by anyone who has only this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptFile {
+    /// Who is said to have signed it.
+    pub worker: WorkerId,
     pub receipt: Receipt,
     pub job: JobSpec,
     /// As the worker encoded and signed it: hexadecimal CBOR of an [`crate::outcome::Outcome`].

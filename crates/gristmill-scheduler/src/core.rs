@@ -860,7 +860,7 @@ impl Core {
         let mut kept = Vec::new();
         for id in &self.crowded {
             let worker = self.workers.get_mut(id).expect("a crowded worker is known");
-            if !worker.ask_back_at(self.tuning.lost_ms).is_some_and(|at| at <= now) {
+            if worker.ask_back_at(self.tuning.lost_ms).is_none_or(|at| at > now) {
                 continue;
             }
             if worker.stuck_since.is_some() {

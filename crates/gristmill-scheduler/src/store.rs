@@ -60,6 +60,7 @@ pub struct StoredAttempt {
 
 /// A receipt with what it speaks of.
 pub struct StoredReceipt {
+    pub worker: WorkerId,
     pub receipt: Receipt,
     pub spec: JobSpec,
     /// Encoded, as it was signed.
@@ -447,7 +448,7 @@ impl Reader {
     /// The worker's signed statement of an attempt.
     pub fn receipt(&self, pool: &str, task: TaskId, lease: LeaseId) -> Result<Option<StoredReceipt>, StoreError> {
         let mut find = self.connection.prepare_cached(
-            "SELECT spec, outcome, position, leaves, signature FROM result
+            "SELECT spec, outcome, position, leaves, signature, result.worker FROM result
              JOIN batch ON batch.id = batch JOIN job ON job.id = job
              WHERE job = ?1 AND task = ?2 AND lease = ?3",
         )?;
@@ -459,7 +460,8 @@ impl Reader {
         let leaves: Vec<Digest> = leaves.as_chunks::<32>().0.iter().map(|leaf| Digest(*leaf)).collect();
         let statement = Statement::new(pool, lease, task, spec.app, digest_of_job(&spec), &outcome);
         let (path, signature) = (path_of(&leaves, row.get(2)?), Signature(row.get(4)?));
-        Ok(Some(StoredReceipt { receipt: Receipt { statement, path, signature }, spec, outcome }))
+        let (worker, receipt) = (WorkerId(row.get(5)?), Receipt { statement, path, signature });
+        Ok(Some(StoredReceipt { worker, receipt, spec, outcome }))
     }
 
     /// Counts of every worker that ever returned something.

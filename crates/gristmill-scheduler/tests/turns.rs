@@ -104,10 +104,10 @@ impl Bench {
 
     /// These attempts end after so much time, all at once.
     fn end(&mut self, worker: u8, leases: &[LeaseId], ms: u64) {
-        self.end_as(worker, leases, ms, Exit::Code(0));
+        self.end_as(worker, leases, ms, &Exit::Code(0));
     }
 
-    fn end_as(&mut self, worker: u8, leases: &[LeaseId], ms: u64, exit: Exit) {
+    fn end_as(&mut self, worker: u8, leases: &[LeaseId], ms: u64, exit: &Exit) {
         self.now = self.now.plus(ms);
         let finish = |lease: &LeaseId| {
             let outcome = outcome(exit.clone());
@@ -338,10 +338,10 @@ fn tasks_may_fail_where_the_job_allows() {
             _ => None,
         })
     };
-    bench.end_as(1, &strict_leases[..1], 10, Exit::Code(3));
+    bench.end_as(1, &strict_leases[..1], 10, &Exit::Code(3));
     let (state, reason, ..) = ended(&bench, strict).expect("one failed task is too many");
     assert!(state == JobState::Failed && reason.contains("exit status 3"), "{reason}");
-    bench.end_as(1, &patient_leases[..1], 10, Exit::Code(3));
+    bench.end_as(1, &patient_leases[..1], 10, &Exit::Code(3));
     assert_eq!(ended(&bench, patient), None);
     bench.end(1, &patient_leases[1..], 10);
     assert_eq!(ended(&bench, patient), Some((JobState::Done, String::new(), 2, 1)));
@@ -390,9 +390,109 @@ fn a_copy_that_fails_changes_nothing() {
     bench.now = bench.now.plus(60_000);
     bench.core.tick(bench.now, &mut bench.out);
     let copy = bench.given()[0].1;
-    bench.end_as(2, &[copy.lease], 1_000, Exit::Code(1));
+    bench.end_as(2, &[copy.lease], 1_000, &Exit::Code(1));
     assert_eq!(bench.jobs_given(), [0; 0], "the other attempt runs");
     bench.end(1, &[first[1].1.lease], 1_000);
     let done = |change: &Change| matches!(change, Change::JobEnded { state: JobState::Done, done: 2, .. });
     assert!(bench.out.changes.iter().any(done));
+}
+
+/// The first result of a batch may be one that the pool never asked for.
+#[test]
+fn a_batch_is_named_by_what_was_asked_for() {
+    let mut bench = Bench::new();
+    bench.submit(job());
+    bench.connect(1, offer(1));
+    let lease = bench.given()[0].1.lease;
+    bench.end(1, &[LeaseId(u64::MAX), lease], 10);
+    let names = bench.out.changes.iter().filter_map(|change| match change {
+        Change::BatchSigned { batch, .. } => Some(*batch),
+        Change::ResultAdded(result) => Some(result.batch),
+        _ => None,
+    });
+    assert_eq!(names.collect::<Vec<_>>(), [lease, lease]);
+    bench.out = Effects::default();
+    bench.end(1, &[LeaseId(u64::MAX)], 10);
+    assert!(bench.out.changes.is_empty(), "nothing is kept of it");
+}
+
+/// The attempt that was the last takes the other one with it.
+#[test]
+fn a_copy_that_fails_for_good_ends_the_task() {
+    for failed_max in [0, 1] {
+        let mut bench = Bench::new();
+        bench.submit(JobSpec { tasks: 2, retries: 0, failed_max, ..job() });
+        bench.connect(1, offer(2));
+        let first = bench.given();
+        bench.end(1, &[first[0].1.lease], 1_000);
+        bench.connect(2, offer(1));
+        bench.now = bench.now.plus(60_000);
+        bench.core.tick(bench.now, &mut bench.out);
+        let copy = bench.given()[0].1;
+        bench.end_as(2, &[copy.lease], 1_000, &Exit::Code(1));
+        let ended = bench.out.changes.iter().find_map(|change| match change {
+            Change::JobEnded { state, done, failed, .. } => Some((*state, *done, *failed)),
+            _ => None,
+        });
+        let state = if failed_max == 0 { JobState::Failed } else { JobState::Done };
+        assert_eq!(ended, Some((state, 1, 1)));
+        bench.out = Effects::default();
+        bench.end(1, &[first[1].1.lease], 1_000);
+        assert!(bench.out.changes.is_empty(), "it comes too late");
+    }
+}
+
+/// A worker that comes again with less is taken for what it is now.
+#[test]
+fn another_offer_leaves_nothing_of_the_former() {
+    let mut bench = Bench::new();
+    let labels = |site: &str| [("site".to_owned(), site.to_owned())].into();
+    bench.submit(JobSpec { require: vec!["site == lyon".parse().unwrap()], ..job() });
+    bench.connect(1, WorkerOffer { labels: labels("lyon"), ..offer(1) });
+    assert_eq!(bench.given().len(), 1);
+    bench.connect(1, WorkerOffer { labels: labels("paris"), ..offer(1) });
+    assert_eq!(bench.given().len(), 0);
+    bench.connect(1, WorkerOffer { labels: labels("lyon"), ..offer(3) });
+    assert_eq!(bench.given().len(), 3);
+}
+
+/// Who does not give back what was asked back loses it.
+#[test]
+fn leases_that_are_not_given_back_are_taken() {
+    let mut bench = Bench::new();
+    bench.submit(JobSpec { tasks: 30, ..job() });
+    bench.connect(1, offer(1));
+    let first = bench.given()[0].1.lease;
+    bench.end(1, &[first], 10);
+    let held: Vec<LeaseId> = bench.given().iter().map(|(_, lease)| lease.lease).collect();
+    assert_eq!(held.len(), 21);
+    bench.now = bench.now.plus(2_000);
+    bench.core.tick(bench.now, &mut bench.out);
+    bench.given();
+    bench.now = bench.now.plus(Tuning::default().lost_ms - 1);
+    bench.core.alive(id(1), ConnectionId(1), &held, bench.now, &mut bench.out);
+    bench.connect(2, offer(64));
+    assert_eq!(bench.given().len(), 8, "what was never given out");
+    bench.now = bench.now.plus(1);
+    assert!(bench.core.next_tick().is_some_and(|at| at <= bench.now));
+    bench.core.tick(bench.now, &mut bench.out);
+    bench.core.check_invariants();
+    let given = bench.given();
+    // And a copy of the one that takes so long.
+    assert!(given.len() == 21 && given.iter().all(|(worker, _)| *worker == id(2)), "{given:?}");
+}
+
+/// Nobody knows how long the first attempts take, and users share them all the same.
+#[test]
+fn the_first_attempts_are_shared_too() {
+    let mut bench = Bench::new();
+    for _ in 0..64 {
+        for user in ["ann", "bob"] {
+            bench.submit(JobSpec { tasks: 1, ..of_user(user) });
+        }
+    }
+    bench.connect(1, offer(64));
+    let given = bench.jobs_given();
+    let of_bob = given.iter().filter(|job| **job % 2 == 0).count();
+    assert_eq!((given.len(), of_bob), (64, 32));
 }

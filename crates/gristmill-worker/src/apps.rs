@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use gristmill_data::{BlobStore, TransferError, fetch};
 use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runtime, Target};
-use gristmill_proto::array::{Value, values_of};
+use gristmill_proto::array::{LINES_BYTES_MAX, Value, values_of};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::JobSpec;
 use reqwest::Client;
@@ -18,8 +18,6 @@ use crate::patience::Patience;
 
 /// Longest app file or input a worker takes.
 const FILE_BYTES_MAX: u64 = 4 << 30;
-/// Longest file whose lines are values of an array.
-const LINES_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
@@ -31,7 +29,7 @@ pub(crate) enum AppError {
     Manifest { app: Digest, source: ManifestError },
     #[error("app {app} has no target for {os} {arch} that this worker can run")]
     NoTarget { app: Digest, os: &'static str, arch: &'static str },
-    #[error("file {digest} has no line {number}, counted from 0, that could be an argument")]
+    #[error("error: file {digest} has no line {number}, counted from 0, that could be an argument")]
     NoLine { digest: Digest, number: u64 },
     #[error("cannot unpack app {app} to {}: {source}", path.display())]
     Unpack { app: Digest, path: PathBuf, source: io::Error },

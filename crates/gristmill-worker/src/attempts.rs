@@ -11,7 +11,7 @@ use gristmill_proto::digest::Digest;
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::message::Lease;
-use gristmill_proto::outcome::{Outcome, OutputFile};
+use gristmill_proto::outcome::{Exit, Log, Outcome, OutputFile};
 use reqwest::Client;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,14 @@ impl Attempts {
             if !cancel.is_cancelled() {
                 warn!(lease = %lease.lease, reason, "attempt could not be run");
             }
-            Outcome::not_run(reason)
+            match error {
+                // No other worker would fare better: it counts as a failure of the program.
+                AttemptError::Run(RunError::Job(_)) | AttemptError::App(AppError::NoLine { .. }) => {
+                    let stderr = Log { total_bytes: reason.len() as u64, head: reason.into_bytes() };
+                    Outcome { exit: Exit::Code(CANNOT_EXECUTE), stderr, ..Outcome::not_run("") }
+                }
+                _ => Outcome::not_run(reason),
+            }
         })
     }
 
@@ -132,6 +139,8 @@ fn may_be_sent(error: &TransferError) -> bool {
     stranger || error.is_passing()
 }
 
+/// What shells say of a program that is there and cannot be run.
+const CANNOT_EXECUTE: i32 = 126;
 /// What the sandbox has to kill a cancelled attempt, which takes milliseconds.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 

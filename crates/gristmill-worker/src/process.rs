@@ -66,6 +66,9 @@ pub struct Finished {
 pub enum RunError {
     #[error("cancelled")]
     Cancelled,
+    /// The job asks for what no worker can do.
+    #[error("{0}")]
+    Job(String),
     /// Not a program that this machine can execute.
     #[error("cannot execute {0}")]
     Program(String),
@@ -91,7 +94,7 @@ pub async fn run(
 ) -> Result<Finished, RunError> {
     let limits = &attempt.job.limits;
     let mut spec = sandbox.walls(limits);
-    text::describe(attempt, &mut spec);
+    text::describe(attempt, &mut spec).map_err(RunError::Job)?;
     let started = Instant::now();
     let (mut running, streams) = sandbox.start(spec, limits)?;
 

@@ -1,6 +1,6 @@
 //! The worker's connection to its pool, and what it keeps when that breaks: running attempts go on, results wait.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ pub(crate) struct Session {
     waiting: BTreeSet<LeaseId>,
     room: Room,
     /// Finished and not yet told on this connection.
-    untold: Vec<LeaseId>,
+    untold: VecDeque<LeaseId>,
     events: mpsc::UnboundedReceiver<Event>,
     events_in: mpsc::UnboundedSender<Event>,
     /// The pool whose leases are held: another pool at the same address must not get their results.
@@ -116,7 +116,7 @@ impl Session {
             attempts,
             held: HashMap::new(),
             waiting: BTreeSet::new(),
-            untold: Vec::new(),
+            untold: VecDeque::new(),
             events,
             events_in,
             pool: None,
@@ -170,7 +170,11 @@ impl Session {
     async fn tell(&mut self, link: &mut Link) -> Result<(), LinkError> {
         while !self.untold.is_empty() {
             let (mut results, mut bytes) = (Vec::new(), 0);
-            while let Some(lease) = self.untold.pop_if(|_| results.len() < BATCH_MAX && bytes < BATCH_BYTES_FULL) {
+            // In the order in which they ended, which is how the pool counts what waits behind them.
+            let fits = |told: &[Finished], bytes| told.len() < BATCH_MAX && bytes < BATCH_BYTES_FULL;
+            while fits(&results, bytes)
+                && let Some(lease) = self.untold.pop_front()
+            {
                 if let Some(State::Finished(finished)) = self.held.get(&lease).map(|held| &held.state) {
                     bytes += finished.outcome.len();
                     results.push(finished.clone());
@@ -251,7 +255,10 @@ impl Session {
                     warn!(%lease, reason, "result refused");
                 }
                 for lease in leases {
-                    self.held.remove(&lease);
+                    // A pool cannot have recorded what has not ended.
+                    if self.held.get(&lease).is_some_and(|held| matches!(held.state, State::Finished(_))) {
+                        self.held.remove(&lease);
+                    }
                 }
                 Ok(Vec::new())
             }
@@ -269,6 +276,9 @@ impl Session {
         let Some((job, digest)) = job else { return declined("the pool does not say what the lease is for") };
         if Room::of(&self.offer).less(job).is_none() {
             return declined("this worker has less than the job may use");
+        }
+        if self.held.contains_key(&id) {
+            return None;
         }
         if self.waiting.len() >= WAITING_MAX {
             return declined("too many leases wait here");
@@ -345,7 +355,7 @@ impl Session {
                     let (task, app) = (held.lease.task, held.job.app);
                     let leaf = Statement::new(pool, lease, task, app, held.digest, &outcome).leaf();
                     held.state = State::Finished(Finished { lease, outcome, leaf });
-                    self.untold.push(lease);
+                    self.untold.push_back(lease);
                 }
                 self.begin_waiting();
                 None

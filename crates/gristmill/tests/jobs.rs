@@ -110,10 +110,12 @@ fn an_array_is_one_task_for_every_combination() {
     let job = done["job"].to_string();
     let out = pool.path("results");
     pool.hear(&["fetch", &job, "--out", text(&out)]);
+    let again = pool.say(&["fetch", &job, "--out", text(&out)]);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("is there already"));
     // Names in alphabetical order, the last varies fastest.
     let wanted = ["1Aax", "1Bbx", "1Aay", "1Bby", "1Aaz", "1Bbz"];
     for (task, pattern) in wanted.iter().enumerate() {
-        let stdout = std::fs::read_to_string(out.join(task.to_string()).join("stdout")).unwrap();
+        let stdout = std::fs::read_to_string(out.join(format!("{task}.stdout"))).unwrap();
         assert!(stdout.contains(pattern), "task {task}: {stdout}");
     }
 }
@@ -143,8 +145,8 @@ fn a_receipt_is_checked_without_the_pool() {
     assert_eq!(with("/job/args/1", "1Hate".into()), (false, false));
     let outcome = receipt["outcome"].as_str().unwrap().replace("00", "01");
     assert_eq!(with("/outcome", outcome.into()), (false, false));
-    // Another pool's name makes another statement, which somebody else seems to have signed.
-    assert!(!with("/receipt/statement/pool", "other".into()).1);
+    assert!(!with("/receipt/statement/pool", "other".into()).0);
+    assert!(!with("/worker", format!("0x{}", "ab".repeat(20)).into()).0);
 }
 
 #[test]

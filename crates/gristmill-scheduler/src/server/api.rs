@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX};
+use gristmill_proto::array::{LINES_BYTES_MAX, Values};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::JobSpec;
@@ -148,6 +149,15 @@ async fn app(State(api): State<Arc<Api>>, Path(digest): Path<Digest>) -> Json<Ap
 async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<JobSpec>) -> Result<Response, Refusal> {
     let manifest = manifest(&api, spec.app)?;
     let pool = &api.pool;
+    for values in spec.array.values() {
+        if let Values::Lines(lines) = values {
+            let refuse = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why, "");
+            let (_, size) = pool.blobs.open_blob(lines.file).map_err(|error| refuse(format!("array: {error}")))?;
+            if size > LINES_BYTES_MAX {
+                return Err(refuse(format!("array: a file of {size} bytes is longer than {LINES_BYTES_MAX}")));
+            }
+        }
+    }
     if let Some(search) = &spec.search
         && let Some(terms) = &search.shares
     {
@@ -285,9 +295,9 @@ async fn receipt(
     Path((job, index, lease)): Path<(JobId, u64, LeaseId)>,
 ) -> Result<Json<ReceiptFile>, Refusal> {
     let found = api.pool.read(|reader| reader.receipt(&api.pool_name, TaskId { job, index }, lease))?;
-    let StoredReceipt { receipt, spec, outcome } =
+    let StoredReceipt { worker, receipt, spec, outcome } =
         found.ok_or_else(|| Refusal::not_found(format!("{lease:?} left no signed result of this task")))?;
-    Ok(Json(ReceiptFile { receipt, job: spec, outcome }))
+    Ok(Json(ReceiptFile { worker, receipt, job: spec, outcome }))
 }
 
 /// Waits until what was done is durable.

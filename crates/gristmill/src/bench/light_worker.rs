@@ -58,7 +58,7 @@ impl LightWorker {
     /// Works until told to stop, over as many connections as it takes.
     pub(super) async fn run(mut self, connected: Arc<AtomicU64>, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let once = stop.run_until_cancelled(self.connected(&connected)).await;
+            let once = stop.run_until_cancelled(Box::pin(self.connected(&connected))).await;
             if let Some(Err(error)) = once {
                 tracing::debug!(%error, "light worker");
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -72,7 +72,7 @@ pub(super) struct RunArgs {
     inputs: Vec<(String, String)>,
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
-    /// Where the files go that the program wrote to /out [default: here, if there are any]
+    /// Where the files go that the program wrote to /out [default: job-N, if there are any]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Slots of the worker to take
@@ -91,7 +91,7 @@ pub(super) struct RunArgs {
 #[derive(Args)]
 pub(super) struct JobsArgs {
     /// How many, the newest first
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
     #[arg(long)]
     json: bool,
@@ -111,7 +111,7 @@ pub(super) struct JobArgs {
 #[derive(Args)]
 pub(super) struct FetchArgs {
     job: JobId,
-    /// Where to put it: a folder for each task [default: job-N]
+    /// Where to put it: a folder for each task, and what it said beside that [default: job-N]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[arg(long)]
@@ -218,8 +218,11 @@ pub(super) async fn run(args: RunArgs, shutdown: CancellationToken) -> Result<()
         }
         let attempt = certified(&pool, id, 0).await?.context("the result is gone")?;
         let files = attempt.outcome.files.len() + usize::from(attempt.outcome.answer.is_some());
-        let folder = args.out.as_deref().unwrap_or(here);
-        let written = if files > 0 { write_files(&pool, folder, &attempt.outcome).await? } else { Vec::new() };
+        let folder = args.out.unwrap_or_else(|| PathBuf::from(format!("job-{id}")));
+        let written = if files > 0 { write_files(&pool, &folder, &attempt.outcome).await? } else { Vec::new() };
+        for path in &written {
+            report.event("file", &json!({ "path": path }), &format!("wrote {}", path.display()));
+        }
         let text = |log: &Log| String::from_utf8_lossy(&log.head).into_owned();
         let Outcome { stdout, stderr, usage, .. } = &attempt.outcome;
         if args.json {
@@ -250,12 +253,21 @@ async fn certified(pool: &PoolClient, job: JobId, task: u64) -> Result<Option<At
     Ok(attempts.into_iter().find(|attempt| attempt.verdict == Verdict::Certified))
 }
 
+/// A name that somebody else chose takes the place of nothing that is there.
+fn is_free(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        bail!("{} is there already\n\nhint: choose another folder with --out", path.display());
+    }
+    Ok(())
+}
+
 /// Writes what the program left below `/out`.
 async fn write_files(pool: &PoolClient, folder: &Path, outcome: &Outcome) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut written = Vec::new();
     if let Some(answer) = &outcome.answer {
         let path = folder.join("result");
+        is_free(&path)?;
         std::fs::write(&path, answer).with_context(|| format!("cannot write {}", path.display()))?;
         written.push(path);
     }
@@ -265,6 +277,7 @@ async fn write_files(pool: &PoolClient, folder: &Path, outcome: &Outcome) -> Res
             bail!("the pool names an output `{}`, which is no plain path", file.path);
         }
         let path = folder.join(&file.path);
+        is_free(&path)?;
         pool.download(file.digest, file.size, &path).await?;
         written.push(path);
     }
@@ -396,6 +409,8 @@ pub(super) async fn cancel(args: JobArgs) -> Result<()> {
     Ok(())
 }
 
+/// Of a job with more tasks, only those with an answer or files are fetched, as many as the pool shows.
+const TASKS_FETCHED_MAX: u64 = 10_000_000;
 /// Tasks fetched at once.
 const FETCHING: usize = 16;
 
@@ -405,8 +420,13 @@ pub(super) async fn fetch(args: FetchArgs) -> Result<()> {
     let view = pool.job(args.job).await?;
     let folder = args.out.unwrap_or_else(|| PathBuf::from(format!("job-{}", args.job)));
     let total = view.tasks.total;
-    let fetched =
-        stream::iter(0..total).map(|task| fetch_task(&pool, args.job, task, &folder)).buffer_unordered(FETCHING);
+    // A search may have more tasks than anyone can count through; its answers are with the job.
+    let all: Box<dyn Iterator<Item = u64> + Send> = if total <= TASKS_FETCHED_MAX {
+        Box::new(0..total)
+    } else {
+        Box::new(view.results.iter().map(|result| result.task).collect::<Vec<_>>().into_iter())
+    };
+    let fetched = stream::iter(all).map(|task| fetch_task(&pool, args.job, task, &folder)).buffer_unordered(FETCHING);
     let mut counted = Box::pin(fetched);
     let (mut tasks, mut looked) = (0_u64, 0_u64);
     while let Some(had_result) = counted.try_next().await? {
@@ -425,11 +445,11 @@ pub(super) async fn fetch(args: FetchArgs) -> Result<()> {
 /// Whether the task had a result to fetch.
 async fn fetch_task(pool: &PoolClient, job: JobId, task: u64, folder: &Path) -> Result<bool> {
     let Some(attempt) = certified(pool, job, task).await? else { return Ok(false) };
-    let folder = folder.join(task.to_string());
-    write_files(pool, &folder, &attempt.outcome).await?;
+    write_files(pool, &folder.join(task.to_string()), &attempt.outcome).await?;
     for (name, log) in [("stdout", &attempt.outcome.stdout), ("stderr", &attempt.outcome.stderr)] {
         if !log.head.is_empty() {
-            let path = folder.join(name);
+            let path = folder.join(format!("{task}.{name}"));
+            is_free(&path)?;
             std::fs::write(&path, &log.head).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
@@ -519,7 +539,7 @@ pub(super) async fn receipt(args: ReceiptArgs) -> Result<()> {
 /// Checks a receipt without asking anyone.
 pub(super) fn verify(args: &VerifyArgs) -> Result<()> {
     let text = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let ReceiptFile { receipt, job, outcome } =
+    let ReceiptFile { worker, receipt, job, outcome } =
         serde_json::from_slice(&text).with_context(|| format!("{} is no receipt", args.file.display()))?;
     let statement = &receipt.statement;
     if statement.job != digest_of_job(&job) || statement.app != job.app {
@@ -528,7 +548,9 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<()> {
     if statement.outcome != gristmill_proto::digest::Digest::of(&outcome) {
         bail!("the receipt is for another outcome than the one beside it");
     }
-    let worker = receipt.signer().context("nobody's signature fits the receipt")?;
+    if receipt.signer() != Some(worker) {
+        bail!("worker {worker} did not sign this receipt: it was altered, or is somebody else's");
+    }
     let outcome: Outcome = codec::decode(&outcome, outcome.len()).context("the outcome cannot be read")?;
     let exit = match &outcome.exit {
         Exit::Code(0) => "ended well".to_owned(),
