@@ -13,7 +13,7 @@ import { binaryOf, root } from "./forge.mjs";
 const ORDER = "(bytes32,address,address,uint32,uint64,uint96,uint64,uint256,bytes)";
 const REQUEST = "bytes32,uint64,uint256,address,uint32,bytes";
 const PERMIT = "(uint256,uint256,uint8,bytes32,bytes32)";
-const REQUESTED = cast("sig-event", `Requested(bytes32,bytes32,address,${ORDER})`);
+const REQUESTED = ["Requested", "BagRequested"].map((name) => cast("sig-event", `${name}(bytes32,bytes32,address,${ORDER})`));
 const ZERO = "0x" + "0".repeat(40);
 const RLC = 10n ** 9n;
 const UNIT_PRICE = RLC / 1000n;
@@ -57,7 +57,7 @@ function withTable(page) {
 }
 
 async function measure() {
-  const [deployer, pool, provider, worker, alice, bob, carol] = await rpc("eth_accounts");
+  const [deployer, pool, provider, worker, alice, bob, carol, stranger] = await rpc("eth_accounts");
   const secret = 0x1234567890abcdefn;
   // One hash in sixteen is wanted: a range as wide as that of a first letter or two.
   const ranges = [[0x40n << 152n, (0x50n << 152n) - 1n]];
@@ -65,6 +65,7 @@ async function measure() {
 
   const token = await deploy("RLC", deployer, "(address)", deployer);
   const market = await deploy("Market", deployer, "(address)", token);
+  const MARKET_DOMAIN = { name: "gristmill market", version: "1", chainId: 31337, verifyingContract: market };
   const verifier = await deploy("VanityVerifier", deployer);
   const terms = (judge) =>
     `(${pool},${provider},0x${"ab".repeat(32)},${judge},${UNIT_PRICE},500,1000,${DURATION})`;
@@ -107,6 +108,11 @@ async function measure() {
   await settle("settle with a verifier that accepts all", await request(null, alice, lenient));
   gas["vanity verifier on top of settlement"] = gas["settle vanity"] - gas["settle with a verifier that accepts all"];
 
+  await settleMany();
+  await bags();
+  await vouchers();
+  await signedTerms();
+
   await measured("decline", pool, market, `decline(${ORDER},bytes)`, (await request(null, alice, offer)).tuple, hex(Buffer.from("no worker")));
   const late = await request(null, alice, offer);
   now += DURATION;
@@ -115,6 +121,93 @@ async function measure() {
   gas["whole life: request by approveAndCall + settle vanity"] = gas["request by approveAndCall"] + gas["settle vanity"];
   gas["whole life: order at shop + settle vanity with callback"] =
     gas["order at shop by approveAndCall"] + gas["settle vanity with callback"];
+
+  async function settleMany() {
+    const all = [];
+    for (let i = 0; i < 50; i++) {
+      const order = await request(null, alice, offer);
+      const result = search(secret, hexToBytes(order.id.slice(2)), hexToBytes(worker.slice(2)), ranges);
+      all.push(`(${order.tuple},${worker},${hex(result)},0x)`);
+    }
+    await measured("settleMany, 50 vanity orders", pool, market, `settleMany((${ORDER},address,bytes,bytes)[])`, `[${all}]`);
+    gas["settleMany of 50, per order"] = Math.ceil(gas["settleMany, 50 vanity orders"] / 50);
+  }
+
+  async function bags() {
+    const bagOf = (count, name) => measured(name, alice, market, `requestBag(${REQUEST})`, lenient, count, RLC * 10n, ...plain.slice(2));
+    await settleBatch(null, await bagOf(10), 10);
+    const small = await bagOf(100, "request bag of 100");
+    const big = await bagOf(1000, "request bag of 1000");
+    await settleBatch("settle bag of 100 by root", small, 100);
+    await settleBatch("settle bag of 1000 by root", big, 1000);
+    const listed = await bagOf(100);
+    const results = Array(100).fill(`(${worker},0x${"cd".repeat(32)},0x)`);
+    await measured("settle bag of 100 by list", pool, market, `settleTasks(${ORDER},(address,bytes,bytes)[])`, listed.tuple, `[${results}]`);
+    for (const count of [100, 1000]) {
+      const whole = gas[`request bag of ${count}`] + gas[`settle bag of ${count} by root`];
+      gas[`bag of ${count} by root, per task`] = Math.ceil(whole / count);
+    }
+    gas["bag of 100 by list, per task"] = Math.ceil((gas["request bag of 100"] + gas["settle bag of 100 by list"]) / 100);
+  }
+
+  async function settleBatch(name, bag, count) {
+    const signature = `settleBatch(${ORDER},address,uint256,uint256,bytes32,bytes)`;
+    await measured(name, pool, market, signature, bag.tuple, pool, count, 0, "0x" + "cd".repeat(32), "0x" + "ef".repeat(65));
+  }
+
+  async function vouchers() {
+    await send(pool, token, "approve(address,uint256)", market, 1_000n * RLC);
+    await send(pool, market, "deposit(uint256)", 100n * RLC);
+    await measured("lock for vouchers, first", pool, market, "lock(uint256)", RLC);
+    await measured("lock for vouchers", pool, market, "lock(uint256)", RLC);
+    await measured("reserve for a worker, first", pool, market, "reserve(address,uint256)", bob, RLC);
+    await measured("reserve for a worker", pool, market, "reserve(address,uint256)", bob, RLC);
+    await cash("cash voucher, first of a worker with an empty wallet", [[stranger, 1000n]]);
+    await cash("cash voucher, first", [[worker, 1000n]]);
+    await cash("cash voucher", [[worker, 2000n]]);
+    await cash("cash voucher from reserve", [[bob, 1000n]]);
+    await cash(null, [[alice, 1000n], [carol, 1000n]]);
+    const people = [worker, bob, alice, carol, stranger];
+    await cash("cash 5 vouchers", people.map((to) => [to, 5000n]));
+    gas["cash 5 vouchers, each"] = Math.ceil(gas["cash 5 vouchers"] / 5);
+  }
+
+  async function cash(name, owed) {
+    const list = [];
+    for (const [to, cumulative] of owed) {
+      const message = { pool, worker: to, cumulative: String(cumulative) };
+      const signature = await signTyped(pool, MARKET_DOMAIN, { Voucher: "address pool,address worker,uint256 cumulative" }, message);
+      list.push(`(${pool},${to},${cumulative},${signature})`);
+    }
+    await measured(name, bob, market, "cash((address,address,uint256,bytes)[])", `[${list}]`);
+  }
+
+  async function signedTerms() {
+    const OFFER = "address pool,address provider,bytes32 app,address verifier,uint96 unitPrice,uint16 poolFeeBps,uint16 providerFeeBps,uint32 duration";
+    const offered = {
+      pool, provider, app: "0x" + "ab".repeat(32), verifier, unitPrice: String(UNIT_PRICE + 1n), poolFeeBps: 500,
+      providerFeeBps: 1000, duration: DURATION,
+    };
+    const salt = "0x" + "11".repeat(32);
+    const validUntil = START * 2;
+    const signed = { terms: offered, requester: ZERO, units: 1_000_000, validUntil, salt };
+    const signature = await signTyped(pool, MARKET_DOMAIN, {
+      SignedOffer: "Offer terms,address requester,uint64 units,uint64 validUntil,bytes32 salt", Offer: OFFER,
+    }, signed);
+    const tuple = `((${Object.values(offered)}),${ZERO},1000000,${validUntil},${salt})`;
+    const call = "requestSigned(((address,address,bytes32,address,uint96,uint16,uint16,uint32),address,uint64,uint64,bytes32),bytes,uint64,uint256,address,uint32,bytes)";
+    await measured("requestSigned, first under the offer", alice, market, call, tuple, signature, ...plain.with(1, 2n * PRICE));
+    await measured("requestSigned", alice, market, call, tuple, signature, ...plain.with(1, 2n * PRICE));
+
+    const request = {
+      requester: alice, relayer: ZERO, tip: "0", offer, units: 100, bag: false, priceMax: String(PRICE), callback: ZERO,
+      callbackGas: 0, validUntil, salt, params: hex(params),
+    };
+    const REQUEST_TYPE = "address requester,address relayer,uint96 tip,bytes32 offer,uint64 units,bool bag,uint96 priceMax,address callback,uint32 callbackGas,uint64 validUntil,bytes32 salt,bytes params";
+    const consent = await signTyped(alice, MARKET_DOMAIN, { SignedRequest: REQUEST_TYPE }, request);
+    await measured("relay", bob, market, "relay((address,address,uint96,bytes32,uint64,bool,uint96,address,uint32,uint64,bytes32,bytes),bytes)",
+      `(${Object.values(request)})`, consent);
+  }
 
   async function settle(name, order, by = worker) {
     const result = search(secret, hexToBytes(order.id.slice(2)), hexToBytes(by.slice(2)), ranges);
@@ -129,18 +222,23 @@ async function measure() {
   async function permit(owner, value) {
     const nonce = await rpc("eth_call", { to: token, data: calldata("nonces(address)", owner) }, "latest");
     const deadline = START * 2;
-    const field = (name, type) => ({ name, type });
-    const signature = await rpc("eth_signTypedData_v4", owner, {
-      domain: { name: "RLC", version: "1", chainId: 31337, verifyingContract: token },
-      primaryType: "Permit",
-      types: {
-        EIP712Domain: [field("name", "string"), field("version", "string"), field("chainId", "uint256"), field("verifyingContract", "address")],
-        Permit: [field("owner", "address"), field("spender", "address"), field("value", "uint256"), field("nonce", "uint256"), field("deadline", "uint256")],
-      },
-      message: { owner, spender: market, value: String(value), nonce, deadline: String(deadline) },
-    });
+    const signature = await signTyped(owner, { name: "RLC", version: "1", chainId: 31337, verifyingContract: token }, {
+      Permit: "address owner,address spender,uint256 value,uint256 nonce,uint256 deadline",
+    }, { owner, spender: market, value: String(value), nonce, deadline: String(deadline) });
     return [deadline, parseInt(signature.slice(130), 16), signature.slice(0, 66), "0x" + signature.slice(66, 130)];
   }
+}
+
+/// EIP-712: `types` as "type name,type name", the first of them is what is signed.
+function signTyped(signer, domain, types, message) {
+  const fields = (text) => text.split(",").map((field) => ({ type: field.split(" ")[0], name: field.split(" ")[1] }));
+  const all = { EIP712Domain: "string name,string version,uint256 chainId,address verifyingContract", ...types };
+  return rpc("eth_signTypedData_v4", signer, {
+    domain,
+    primaryType: Object.keys(types)[0],
+    types: Object.fromEntries(Object.entries(all).map(([name, text]) => [name, fields(text)])),
+    message,
+  });
 }
 
 /// The first candidate that is wanted, as a worker would send it.
@@ -170,7 +268,7 @@ function send(from, to, signature, ...args) {
 /// Sends, books the gas under `name`, and gives back the order if one was requested.
 async function measured(name, from, to, signature, ...args) {
   const receipt = await transact({ from, to, data: calldata(signature, ...args) }, name);
-  const log = receipt.logs.find(({ topics }) => topics[0] === REQUESTED);
+  const log = receipt.logs.find(({ topics }) => REQUESTED.includes(topics[0]));
   return Object.assign(receipt, log && { id: log.topics[1], tuple: orderIn(log.data) });
 }
 
