@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IApprovalReceiver} from "./interfaces/IApprovalReceiver.sol";
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
@@ -42,6 +43,13 @@ abstract contract Ledger is ILedger {
         _withdraw(to, amount);
     }
 
+    /// @inheritdoc IApprovalReceiver
+    function receiveApproval(address from, uint256 amount, address, bytes calldata data) external {
+        if (msg.sender != address(TOKEN)) revert NotToken(msg.sender);
+        if (data.length == 0) _deposit(from, amount);
+        else _approved(from, data);
+    }
+
     /// @inheritdoc ILedger
     function accountOf(address account) external view returns (uint256) {
         return _accounts[account];
@@ -50,6 +58,12 @@ abstract contract Ledger is ILedger {
     /// @inheritdoc ILedger
     function token() external view returns (address) {
         return address(TOKEN);
+    }
+
+    /// @dev What an approval with `data` means, for those that know more than depositing.
+    function _approved(address from, bytes calldata data) internal virtual {
+        from;
+        revert UnknownCall(data);
     }
 
     function _deposit(address account, uint256 amount) internal {

@@ -174,25 +174,6 @@ contract Market is Offers {
     }
 
     /// @inheritdoc IMarket
-    function receiveApproval(address from, uint256 amount, address, bytes calldata data) external {
-        if (msg.sender != address(TOKEN)) revert NotToken(msg.sender);
-        if (data.length == 0) return _deposit(from, amount);
-
-        Order memory details;
-        // The encoding of arguments is whole words long: four bytes more are a selector.
-        if (data.length % 32 == 4 && bytes4(data[:4]) == this.requestBag.selector) {
-            data = data[4:];
-            details.nonce = BAG;
-        }
-        uint256 priceMax;
-        (details.offer, details.units, priceMax, details.callback, details.callbackGas, details.params) =
-            abi.decode(data, (bytes32, uint64, uint256, address, uint32, bytes));
-        _priceStanding(details, priceMax);
-        _open(details, from);
-        TOKEN.safeTransferFrom(from, address(this), details.price);
-    }
-
-    /// @inheritdoc IMarket
     function settle(Order calldata order, address worker, bytes calldata result) external {
         (bytes32 id, StoredOffer storage offer) = _toSettle(order);
         if (!IVerifier(offer.verifier).verify(id, worker, order.params, result)) revert ResultRefused(id);
@@ -232,7 +213,7 @@ contract Market is Offers {
         if (worker == address(0)) revert ZeroAddress();
         uint256 first = _advance(id, order, count, failed);
         bytes memory result = abi.encode(first, count, failed, root);
-        if (!IProofVerifier(offer.verifier).verifyWithProof(id, worker, order.params, result, proof)) {
+        if (!IProofVerifier(offer.verifier).verifyWithProof(taskIdOf(id, first), worker, order.params, result, proof)) {
             revert ResultRefused(id);
         }
         _credit(order.requester, failed * offer.unitPrice);
@@ -329,6 +310,22 @@ contract Market is Offers {
             keccak256(signed.params)
         );
         return _hashTypedDataV4(keccak256(bytes.concat(head, tail)));
+    }
+
+    /// @dev Orders what `data` says, paid from the wallet.
+    function _approved(address from, bytes calldata data) internal override {
+        Order memory details;
+        // The encoding of arguments is whole words long: four bytes more are a selector.
+        if (data.length % 32 == 4 && bytes4(data[:4]) == this.requestBag.selector) {
+            data = data[4:];
+            details.nonce = BAG;
+        }
+        uint256 priceMax;
+        (details.offer, details.units, priceMax, details.callback, details.callbackGas, details.params) =
+            abi.decode(data, (bytes32, uint64, uint256, address, uint32, bytes));
+        _priceStanding(details, priceMax);
+        _open(details, from);
+        TOKEN.safeTransferFrom(from, address(this), details.price);
     }
 
     function _draft(bytes32 offer, uint64 units, address callback, uint32 callbackGas, bytes calldata params)

@@ -325,7 +325,8 @@ contract MarketBagTest is Fixture {
         view
         returns (bytes memory)
     {
-        return verifier.proofOf(market.orderIdOf(bag), worker, bag.params, abi.encode(first, count, failed, ROOT));
+        bytes32 id = market.taskIdOf(market.orderIdOf(bag), first);
+        return verifier.proofOf(id, worker, bag.params, abi.encode(first, count, failed, ROOT));
     }
 
     function taskResult(IMarket.Order memory bag, uint256 index, address by)

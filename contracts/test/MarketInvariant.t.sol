@@ -198,7 +198,8 @@ contract MarketHandler is Base {
         count = bound(count, 1, known.order.units - known.done);
         failed = bound(failed, 0, count);
         bytes memory result = abi.encode(known.done, count, failed, bytes32("root"));
-        bytes memory proof = VERIFIER.proofOf(MARKET.orderIdOf(known.order), worker, known.order.params, result);
+        bytes32 id = MARKET.taskIdOf(MARKET.orderIdOf(known.order), known.done);
+        bytes memory proof = VERIFIER.proofOf(id, worker, known.order.params, result);
         vm.prank(known.terms.pool);
         MARKET.settleBatch(known.order, worker, count, failed, "root", proof);
         bookFailed(known, failed);
@@ -215,7 +216,7 @@ contract MarketHandler is Base {
         bytes32 bag = MARKET.orderIdOf(known.order);
         for (uint256 i = 0; i < count; ++i) {
             if ((who >> 8 >> i) % 4 == 0) continue;
-            address worker = person(who + i);
+            address worker = person(who % 6 + i);
             results[i].worker = worker;
             results[i].result = VERIFIER.proof(MARKET.taskIdOf(bag, known.done + i), worker, known.order.params);
         }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { forge, root } from "./forge.mjs";
 
-const CONTRACTS = ["RLC", "DevRLC", "Market", "VanityVerifier", "VanityShop"];
+const CONTRACTS = ["RLC", "DevRLC", "Market", "VanityVerifier", "VanityShop", "Court", "Quorum"];
 const folder = join(root, "artifacts");
 
 const files = build();

@@ -112,6 +112,7 @@ async function measure() {
   await bags();
   await vouchers();
   await signedTerms();
+  await quorums();
 
   await measured("decline", pool, market, `decline(${ORDER},bytes)`, (await request(null, alice, offer)).tuple, hex(Buffer.from("no worker")));
   const late = await request(null, alice, offer);
@@ -170,6 +171,36 @@ async function measure() {
     const people = [worker, bob, alice, carol, stranger];
     await cash("cash 5 vouchers", people.map((to) => [to, 5000n]));
     gas["cash 5 vouchers, each"] = Math.ceil(gas["cash 5 vouchers"] / 5);
+  }
+
+  async function quorums() {
+    const rules = `(${market},3600,1800,7200,3600,${RLC},${RLC},10)`;
+    const court = await deploy("Court", deployer, "((address,uint64,uint64,uint64,uint64,uint96,uint96,uint96))", rules);
+    const signers = [bob, alice, carol, worker, stranger].sort();
+    for (const signer of signers) {
+      await send(deployer, token, "transfer(address,uint256)", signer, 10n * RLC);
+      await send(signer, token, "approveAndCall(address,uint256,bytes)", court, 2n * RLC, "0x");
+    }
+    await measured("bond a worker, first", signers[0], court, "bond(address)", pool);
+    for (const signer of signers.slice(1)) await send(signer, court, "bond(address)", pool);
+    for (const count of [1, 5]) {
+      const quorum = await deploy("Quorum", deployer, "(address,uint256)", court, count);
+      const judged = await publish(terms(quorum));
+      const order = await request(`request, quorum of ${count}`, alice, judged);
+      const result = "0x" + "cd".repeat(100);
+      const message = { order: order.id, inputs: cast("keccak", hex(params)), result: cast("keccak", result) };
+      const domain = { name: "gristmill court", version: "1", chainId: 31337, verifyingContract: court };
+      let proof = "0x";
+      for (const signer of signers.slice(0, count)) {
+        proof += (await signTyped(signer, domain, { Statement: "bytes32 order,bytes32 inputs,bytes32 result" }, message)).slice(2);
+      }
+      await measured(`settle, quorum of ${count}`, pool, market, `settleWithProof(${ORDER},address,bytes,bytes)`, order.tuple, pool, result, proof);
+      gas[`whole life, quorum of ${count}`] = gas[`request, quorum of ${count}`] + gas[`settle, quorum of ${count}`];
+    }
+    const order = await request(null, alice, await publish(terms(court).replace(`${DURATION})`, "86400)")));
+    await send(pool, token, "approveAndCall(address,uint256,bytes)", court, 100n * RLC, "0x");
+    await measured("propose to the court", pool, court, `propose(${ORDER},uint256,address,bytes)`, order.tuple, 0, pool, "0x" + "cd".repeat(100));
+    await measured("challenge", alice, court, "challenge(bytes32)", order.id);
   }
 
   async function cash(name, owed) {

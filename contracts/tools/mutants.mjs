@@ -79,8 +79,8 @@ const MUTANTS = [
   ["Callbacks", "length < MAX_REASON_BYTES ? length : MAX_REASON_BYTES", "length"],
   ["Callbacks", "if (success) return (true, \"\");", "require(success);"],
 
-  ["Market", "if (msg.sender != address(TOKEN)) revert NotToken(msg.sender);", ""],
-  ["Market", "return _deposit(from, amount);", "return;"],
+  ["Ledger", "if (msg.sender != address(TOKEN)) revert NotToken(msg.sender);", ""],
+  ["Ledger", "if (data.length == 0) _deposit(from, amount);", "if (data.length == 0) return;"],
   ["Market", "_permit(permit.value, permit.deadline, permit.v, permit.r, permit.s);", ""],
   ["Market", "if (msg.sender != offer.pool) revert NotPool(msg.sender, offer.pool);", ""],
   ["Market", "if (block.timestamp > last) revert DeadlinePassed(last);", ""],

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IApprovalReceiver} from "./IApprovalReceiver.sol";
 import {ILedger} from "./ILedger.sol";
 import {IVouchers} from "./IVouchers.sol";
 
@@ -18,9 +17,14 @@ import {IVouchers} from "./IVouchers.sol";
 /// other way round a pool could sit on a result until the refund shows up. The pool knows the deadline from the start
 /// and leaves itself a margin: a settlement that arrives late reverts and its result has been shown for nothing.
 ///
+/// Paying and ordering are one transaction in either of two ways: `requestWithPermit`, or
+/// `RLC.approveAndCall(market, amount, abi.encode(offer, units, priceMax, callback, callbackGas, params))`, which pulls
+/// exactly the price from the caller's wallet. With the selector of `requestBag` in front of the arguments that orders a
+/// bag; with no data it deposits `amount`.
+///
 /// An order is one task, whatever number of units it is worth, or a **bag**: then each unit is a task, and a settlement
 /// ends the next tasks in turn, so that one counter says which are done.
-interface IMarket is IApprovalReceiver, ILedger, IVouchers {
+interface IMarket is ILedger, IVouchers {
     /// @notice Terms at which a pool runs one app. Immutable: other terms are another offer.
     /// @param pool Who settles, and takes the pool's fee.
     /// @param provider Who takes the app provider's fee.
@@ -305,12 +309,6 @@ interface IMarket is IApprovalReceiver, ILedger, IVouchers {
     /// @notice Brings an order that its requester has signed, for a tip. Only once, whatever became of the order.
     function relay(SignedRequest calldata signed, bytes calldata signature) external returns (bytes32 order);
 
-    /// @notice Orders in one transaction: `RLC.approveAndCall(market, amount, abi.encode(offer, units, priceMax,
-    /// callback, callbackGas, params))`, where exactly the price is pulled from the wallet of `from`. With the selector
-    /// of `requestBag` in front, orders a bag. With empty `data`, deposits `amount`.
-    /// @inheritdoc IApprovalReceiver
-    function receiveApproval(address from, uint256 amount, address token, bytes calldata data) external;
-
     /// @notice Ends an order with a result, pays worker, pool and provider, then calls the requester's contract.
     /// Pool only, until the deadline, and only with a result that the verifier accepts.
     /// @dev Nothing a callback does (revert, loop, huge return data, re-entry) can undo the payment. Reverts if the
@@ -328,7 +326,7 @@ interface IMarket is IApprovalReceiver, ILedger, IVouchers {
     function settleMany(Settlement[] calldata settlements) external;
 
     /// @notice Ends the next `count` tasks of a bag by one digest. The verifier judges
-    /// `abi.encode(first, count, failed, root)` and `proof`.
+    /// `abi.encode(first, count, failed, root)` and `proof` under the id of the first of them, `taskIdOf(bag, first)`.
     /// @param order The bag as it was in `BagRequested`.
     /// @param worker Who is paid for all tasks that have not failed; a pool that names itself pays its workers by
     /// voucher.

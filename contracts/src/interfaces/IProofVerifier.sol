@@ -8,8 +8,8 @@ import {IVerifier} from "./IVerifier.sol";
 /// nor delivered.
 interface IProofVerifier is IVerifier {
     /// @notice Tells whether `proof` shows that `result` is the work of `worker` that answers `order`.
-    /// @dev The same duties as `IVerifier.verify`. For a whole batch of a bag, `result` is
-    /// `abi.encode(first, count, failed, root)` as in `IMarket.settleBatch`.
+    /// @dev The same duties as `IVerifier.verify`. For a batch of a bag, `order` is the id of its first task
+    /// and `result` is `abi.encode(first, count, failed, root)`, as in `IMarket.settleBatch`.
     function verifyWithProof(
         bytes32 order,
         address worker,
