@@ -123,6 +123,8 @@ async function measure() {
   gas["whole life: order at shop + settle vanity with callback"] =
     gas["order at shop by approveAndCall"] + gas["settle vanity with callback"];
 
+  await poco();
+
   async function settleMany() {
     const all = [];
     for (let i = 0; i < 50; i++) {
@@ -201,6 +203,64 @@ async function measure() {
     await send(pool, token, "approveAndCall(address,uint256,bytes)", court, 100n * RLC, "0x");
     await measured("propose to the court", pool, court, `propose(${ORDER},uint256,address,bytes)`, order.tuple, 0, pool, "0x" + "cd".repeat(100));
     await measured("challenge", alice, court, "challenge(bytes32)", order.id);
+  }
+
+  async function poco() {
+    const [apps, datasets, pools] = [await deploy("AppRegistry", deployer), await deploy("DatasetRegistry", deployer), await deploy("WorkerpoolRegistry", deployer)];
+    const hub = await deploy("PocoHub", deployer, "(address,address,address,address,address)", token, apps, datasets, pools, ZERO);
+    const hash = "0x" + "ab".repeat(32);
+    const image = hex(Buffer.from("registry.example.org/someone/some-app:1.0.0"));
+    const entry = async (name, registry, ...call) => "0x" + (await measured(name, bob, registry, ...call)).logs.at(-1).topics[3].slice(26);
+    const appOf = (name, label) => entry(label, apps, "createApp(address,string,string,bytes,bytes32,bytes)", provider, name, "DOCKER", image, hash, "0x");
+    await appOf("another-app", "createApp, first of its owner");
+    const app = await appOf("my-app", "createApp");
+    const dataset = await entry("createDataset", datasets, "createDataset(address,string,bytes,bytes32)", provider, "my-data", image, hash);
+    const workerpool = await entry("createWorkerpool", pools, "createWorkerpool(address,string)", pool, "a pool");
+    await send(alice, token, "approveAndCall(address,uint256,bytes)", hub, 10n * RLC, "0x");
+    await measured("hub: deposit", alice, token, "approveAndCall(address,uint256,bytes)", hub, 10n * RLC, "0x");
+    await measured("hub: withdraw", alice, hub, "withdraw(uint256)", RLC);
+    const none = "0x" + "00".repeat(32);
+    const restrict = "address workerpoolrestrict,address requesterrestrict,bytes32 salt";
+    const TYPES = {
+      AppOrder: `address app,uint256 appprice,uint256 volume,bytes32 tag,address datasetrestrict,${restrict}`,
+      DatasetOrder: `address dataset,uint256 datasetprice,uint256 volume,bytes32 tag,address apprestrict,${restrict}`,
+      WorkerpoolOrder: "address workerpool,uint256 workerpoolprice,uint256 volume,bytes32 tag,uint256 category,uint256 trust,address apprestrict,address datasetrestrict,address requesterrestrict,bytes32 salt",
+      RequestOrder: "address app,uint256 appmaxprice,address dataset,uint256 datasetmaxprice,address workerpool,uint256 workerpoolmaxprice,address requester,uint256 volume,bytes32 tag,uint256 category,uint256 trust,address beneficiary,address callback,string params,bytes32 salt",
+    };
+    const tuples = Object.entries(TYPES).map(([, fields]) => `(${fields.split(",").map((field) => field.split(" ")[0])},bytes)`);
+    const domain = { name: "iExecODB", version: "5.0.0", chainId: 31337, verifyingContract: hub };
+    let salts = 1n;
+    const order = async (kind, signer, ...values) => {
+      const names = TYPES[kind].split(",").map((field) => field.split(" ")[1]);
+      const all = [...values, "0x" + (salts++ * 0x0123456789abcdef0123456789abcdefn).toString(16).padStart(64, "7").slice(-64)];
+      const message = Object.fromEntries(names.map((name, i) => [name, String(all[i])]));
+      return `(${all},${signer ? await signTyped(signer, domain, { [kind]: TYPES[kind] }, message) : "0x"})`;
+    };
+    const matchOrders = async (name, volume, withData) => {
+      const data = withData ? dataset : ZERO;
+      const orders = [
+        await order("AppOrder", provider, app, 1000, 1000, none, ZERO, ZERO, ZERO),
+        await order("DatasetOrder", withData && provider, data, 0, withData ? 1000 : 0, none, ZERO, ZERO, ZERO),
+        await order("WorkerpoolOrder", pool, workerpool, 1000, 1000, none, 0, 0, ZERO, ZERO, ZERO),
+        await order("RequestOrder", alice, app, 1000, data, 0, workerpool, 1000, alice, volume, none, 0, 0, alice, ZERO, "x".repeat(64)),
+      ];
+      const receipt = await measured(name, alice, hub, `matchOrders(${tuples})`, ...orders);
+      return receipt.logs.at(-1).data.slice(0, 66);
+    };
+    const report = (i) => `(${i},${hex(Buffer.from('{"storage":"ipfs","location":"/ipfs/QmVmKFQSW7JcE8qzqLkgXP2YkfE3cKWGEKPdHVUw3NRKBT"}'))},0x,0x)`;
+    const settleOf = (name, deal, indexes) =>
+      measured(name, pool, hub, "settleTasks(bytes32,(uint256,bytes,bytes,bytes)[])", deal, `[${indexes.map(report)}]`);
+    await settleOf(null, await matchOrders(null, 1, false), [0]);
+    const single = await matchOrders("matchOrders", 1, false);
+    await settleOf("hub: settle a task", single, [0]);
+    await matchOrders("matchOrders with dataset", 1, true);
+    const bag = await matchOrders("matchOrders, bag of 10", 10, false);
+    await settleOf("hub: settle 10 tasks", bag, [...Array(10).keys()]);
+    const late = await matchOrders(null, 1, false);
+    now += 3600;
+    await measured("hub: initialize and claim", bob, hub, "initializeAndClaimArray(bytes32[],uint256[])", `[${late}]`, "[0]");
+    gas["hub: whole life of a task"] = gas.matchOrders + gas["hub: settle a task"];
+    gas["hub: bag of 10, per task"] = Math.ceil((gas["matchOrders, bag of 10"] + gas["hub: settle 10 tasks"]) / 10);
   }
 
   async function cash(name, owed) {

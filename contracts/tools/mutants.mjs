@@ -43,9 +43,11 @@ const MUTANTS = [
   ["Vouchers", "line.cashed += amount.toUint96();", "line.cashed = cumulative.toUint96();"],
   ["Vouchers", "line.reserved -= uint96(fromReserve);", ""],
 
-  ["Signatures", "failure == ECDSA.RecoverError.NoError && recovered == signer", "failure == ECDSA.RecoverError.NoError"],
-  ["Signatures", "if (failure == ECDSA.RecoverError.NoError && recovered == signer) return true;", "if (signature.length > 0) return true;"],
+  ["Signatures", "if (signer == address(0)) return false;", ""],
+  ["Signatures", "if (_recovered(hash, signature) == signer) return true;", "if (_recovered(hash, signature) != address(0)) return true;"],
+  ["Signatures", "if (_recovered(hash, signature) == signer) return true;", "if (signature.length > 0) return true;"],
   ["Signatures", "SignatureChecker.isValidERC1271SignatureNowCalldata(signer, hash, signature)", "signature.length == 0"],
+  ["Signatures", "if (signature.length == 64) {", "if (false) {"],
 
   ["Offers", "if (msg.sender != terms.pool) revert NotPool(msg.sender, terms.pool);", ""],
   ["Offers", "if (terms.provider == address(0)) revert ZeroAddress();", ""],
