@@ -11,6 +11,7 @@ import {IVerifier} from "./interfaces/IVerifier.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title Market for computation
 /// @dev No re-entrancy guard on purpose: every function finishes its books before it calls out, and a contract may
@@ -269,8 +270,7 @@ contract Market is Offers {
     /// @inheritdoc IMarket
     function refund(Order calldata order) external {
         bytes32 id = orderIdOf(order);
-        _requireOpen(id);
-        uint256 last = _lastSecond(id, order);
+        uint256 last = _lastSecond(_requireOpen(id), id, order);
         if (block.timestamp <= last) revert DeadlineNotPassed(last);
         _refund(id, order);
     }
@@ -387,10 +387,9 @@ contract Market is Offers {
 
     function _toSettleAny(Order calldata order) internal view returns (bytes32 id, StoredOffer storage offer) {
         id = orderIdOf(order);
-        _requireOpen(id);
+        uint256 last = _lastSecond(_requireOpen(id), id, order);
         offer = _offers[order.offer];
         _requirePool(offer);
-        uint256 last = _lastSecond(id, order);
         if (block.timestamp > last) revert DeadlinePassed(last);
     }
 
@@ -456,12 +455,15 @@ contract Market is Offers {
 
     /// @dev Both fees are rounded down, so that the three parts always add up to the price.
     function _pay(uint256 price, StoredOffer storage offer, address worker) internal returns (Pay memory paid) {
-        paid.pool = price * offer.poolFeeBps / BPS;
-        paid.provider = price * offer.providerFeeBps / BPS;
+        // Side by side, so that each word is read once.
+        (uint256 poolFeeBps, uint256 providerFeeBps) = (offer.poolFeeBps, offer.providerFeeBps);
+        (address pool, address provider) = (offer.pool, _providerOf(offer));
+        paid.pool = price * poolFeeBps / BPS;
+        paid.provider = price * providerFeeBps / BPS;
         paid.worker = price - paid.pool - paid.provider;
         _credit(worker, paid.worker);
-        _credit(offer.pool, paid.pool);
-        _credit(_providerOf(offer), paid.provider);
+        _credit(pool, paid.pool);
+        _credit(provider, paid.provider);
     }
 
     /// @dev Only where there is a callback: to pass the result is to copy it.
@@ -482,14 +484,14 @@ contract Market is Offers {
 
     function _isInTime(bytes32 id, Order calldata order) internal view returns (bool) {
         Status status = _states[id].status;
-        return (status == Status.Open || status == Status.Cancelling) && block.timestamp <= _lastSecond(id, order);
+        if (status != Status.Open && status != Status.Cancelling) return false;
+        return block.timestamp <= _lastSecond(status, id, order);
     }
 
     /// @dev In which an open order can still be settled.
-    function _lastSecond(bytes32 id, Order calldata order) internal view returns (uint256) {
-        OrderState storage state = _states[id];
-        bool ends = state.status == Status.Cancelling && state.cancelUntil < order.deadline;
-        return ends ? state.cancelUntil : order.deadline;
+    function _lastSecond(Status status, bytes32 id, Order calldata order) internal view returns (uint256) {
+        if (status == Status.Open) return order.deadline;
+        return Math.min(_states[id].cancelUntil, order.deadline);
     }
 
     /// @dev Same as `orderIdOf`, for an order in memory.
@@ -497,8 +499,8 @@ contract Market is Offers {
         return keccak256(abi.encode(block.chainid, address(this), order));
     }
 
-    function _requireOpen(bytes32 id) internal view {
-        Status status = _states[id].status;
+    function _requireOpen(bytes32 id) internal view returns (Status status) {
+        status = _states[id].status;
         if (status != Status.Open && status != Status.Cancelling) revert NotOpen(id, status);
     }
 

@@ -26,20 +26,30 @@ library Statements {
         if (proof.length != count * SIGNATURE_BYTES) return false;
         bytes32 statement = keccak256(abi.encode(STATEMENT, order, inputs, result));
         bytes32 hash = MessageHashUtils.toTypedDataHash(domain, statement);
-        address[] memory signers = new address[](count);
-        for (uint256 i = 0; i < count; ++i) {
-            (bytes32 r, bytes32 s, uint8 v) = _parse(proof, i * SIGNATURE_BYTES);
-            signers[i] = ecrecover(hash, v, r, s);
-        }
-        return court.areBonded(signers);
+        return court.areBonded(_signers(hash, count, proof));
     }
 
-    function _parse(bytes calldata proof, uint256 start) private pure returns (bytes32 r, bytes32 s, uint8 v) {
+    /// @dev Five of these are to cost little more than one: in Solidity each would be 400 gas dearer.
+    function _signers(bytes32 hash, uint256 count, bytes calldata proof)
+        private
+        view
+        returns (address[] memory signers)
+    {
+        signers = new address[](count);
         assembly ("memory-safe") {
-            let place := add(proof.offset, start)
-            r := calldataload(place)
-            s := calldataload(add(place, 32))
-            v := byte(0, calldataload(add(place, 64)))
+            // Behind the array, where nothing is yet: hash, v, r, s.
+            let input := mload(0x40)
+            mstore(input, hash)
+            let signature := proof.offset
+            let output := add(signers, 0x20)
+            for { let end := add(signature, proof.length) } lt(signature, end) {} {
+                mstore(add(input, 0x20), byte(0, calldataload(add(signature, 0x40))))
+                calldatacopy(add(input, 0x40), signature, 0x40)
+                // Answers nothing for what is no signature: the zero of the new array stays.
+                pop(staticcall(gas(), 1, input, 0x80, output, 0x20))
+                signature := add(signature, SIGNATURE_BYTES)
+                output := add(output, 0x20)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {ICourt} from "../src/interfaces/ICourt.sol";
 import {App, Dataset, Entry, Workerpool} from "../src/poco/Entries.sol";
 import {IPocoHub} from "../src/poco/IPocoHub.sol";
+import {Parts} from "../src/poco/Parts.sol";
 import {PocoHub} from "../src/poco/PocoHub.sol";
 import {Registry} from "../src/poco/Registries.sol";
 import {ContractWallet} from "./Fixture.sol";
@@ -50,6 +51,12 @@ contract PocoRegistryTest is PocoFixture {
         assertEq(bytes(made.m_appType()).length, 0, "kind");
         assertEq(made.m_appMultiaddr(), multiaddr, "multiaddr");
         assertEq(made.m_appMREnclave(), mrenclave, "enclave");
+    }
+
+    function test_create_revertsIf_aPartIsTooLong() public {
+        pools.createWorkerpool(bob, string(new bytes(20_000)));
+        vm.expectRevert(abi.encodeWithSelector(Parts.PartTooLong.selector, 65_536));
+        pools.createWorkerpool(bob, string(new bytes(65_536)));
     }
 
     function test_create_whereItWasPredicted() public {
