@@ -632,12 +632,18 @@ contract PocoTest is PocoFixture {
         (deals[0], deals[1], indexes[0], indexes[1]) = (dealid, dealid, 1, 2);
         hub.initializeAndClaimArray(deals, indexes);
         assertAccount(alice, WALLET, 0);
-        vm.expectRevert(abi.encodeWithSelector(IPocoHub.TaskKnown.selector, taskOf(dealid, 1)));
+        // What has ended is passed over, what is unknown is not.
         hub.initializeAndClaimArray(deals, indexes);
         bytes32[] memory claimed = new bytes32[](1);
         claimed[0] = taskOf(dealid, 2);
-        vm.expectRevert(abi.encodeWithSelector(IPocoHub.TaskNotOpen.selector, claimed[0], IPocoHub.TaskStatus.FAILED));
         hub.claimArray(claimed);
+        assertAccount(alice, WALLET, 0);
+        vm.expectRevert(abi.encodeWithSelector(IPocoHub.TaskKnown.selector, claimed[0]));
+        hub.initialize(dealid, 2);
+        claimed[0] = "none";
+        vm.expectRevert(abi.encodeWithSelector(IPocoHub.TaskNotOpen.selector, claimed[0], IPocoHub.TaskStatus.UNSET));
+        hub.claimArray(claimed);
+        claimed[0] = taskOf(dealid, 2);
         vm.expectRevert(abi.encodeWithSelector(IPocoHub.ArraysDiffer.selector, 2, 1));
         hub.initializeAndClaimArray(deals, one(1));
         vm.expectRevert(abi.encodeWithSelector(IPocoHub.TaskNotOpen.selector, claimed[0], IPocoHub.TaskStatus.FAILED));

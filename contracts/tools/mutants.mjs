@@ -1,5 +1,6 @@
 // Breaks the contracts in one place at a time, in a copy, and asks that some test notices. Names the survivors.
-// Takes minutes, so it is for whoever touches a guard or a test: `npm run mutants`, or `npm run mutants -- Verifier`.
+// Takes hours, so it is for whoever touches a guard or a test: `npm run mutants`, or `npm run mutants -- Court: Court` for
+// the mutants whose name contains the first word, against the test contracts that match the second.
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -381,7 +382,8 @@ function copyProject() {
 }
 
 function outcome() {
-  const { status, stdout } = spawnSync(binaryOf("forge"), ["test", "--fail-fast"], {
+  const tests = process.argv[3] ? ["--match-contract", process.argv[3]] : [];
+  const { status, stdout } = spawnSync(binaryOf("forge"), ["test", "--fail-fast", ...tests], {
     cwd: scratch,
     encoding: "utf8",
     env: { ...process.env, FOUNDRY_INVARIANT_RUNS: "16", FOUNDRY_FUZZ_RUNS: "64" },

@@ -307,6 +307,8 @@ interface IPocoHub {
     /// @notice Refunds a task whose deadline has passed. Anybody may call.
     function claim(bytes32 taskid) external;
 
+    /// @notice Same for several. Tasks that have ended already are passed over, so that nobody can spoil a list by being
+    /// faster with one of them.
     function claimArray(bytes32[] calldata taskids) external returns (bool);
 
     function initializeAndClaimArray(bytes32[] calldata dealids, uint256[] calldata indexes) external returns (bool);

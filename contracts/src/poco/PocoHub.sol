@@ -164,7 +164,10 @@ contract PocoHub is PocoAccounts, EIP712 {
     /// @inheritdoc IPocoHub
     function initialize(bytes32 dealid, uint256 idx) external returns (bytes32 taskid) {
         Deal memory deal = _deal(dealid);
-        return _initialize(dealid, deal, idx);
+        taskid = keccak256(abi.encode(dealid, idx));
+        if (_tasks[taskid].status != TaskStatus.UNSET) revert TaskKnown(taskid);
+        _open(dealid, deal, idx);
+        emit TaskInitialize(taskid, deal.workerpool.pointer);
     }
 
     /// @inheritdoc IPocoHub
@@ -199,7 +202,7 @@ contract PocoHub is PocoAccounts, EIP712 {
     /// @inheritdoc IPocoHub
     function claimArray(bytes32[] calldata taskids) external returns (bool) {
         for (uint256 i = 0; i < taskids.length; ++i) {
-            _claim(taskids[i]);
+            if (_tasks[taskids[i]].status <= TaskStatus.ACTIVE) _claim(taskids[i]);
         }
         return true;
     }
@@ -208,8 +211,8 @@ contract PocoHub is PocoAccounts, EIP712 {
     function initializeAndClaimArray(bytes32[] calldata dealids, uint256[] calldata indexes) external returns (bool) {
         if (dealids.length != indexes.length) revert ArraysDiffer(dealids.length, indexes.length);
         for (uint256 i = 0; i < dealids.length; ++i) {
-            Deal memory deal = _deal(dealids[i]);
-            _claim(_initialize(dealids[i], deal, indexes[i]));
+            bytes32 taskid = _open(dealids[i], _deal(dealids[i]), indexes[i]);
+            if (taskid != 0) _claim(taskid);
         }
         return true;
     }
@@ -483,13 +486,6 @@ contract PocoHub is PocoAccounts, EIP712 {
         _consumed[matching.app] += volume;
         _consumed[matching.workerpool] += volume;
         if (dataset != 0) _consumed[dataset] += volume;
-    }
-
-    function _initialize(bytes32 dealid, Deal memory deal, uint256 idx) internal returns (bytes32 taskid) {
-        taskid = keccak256(abi.encode(dealid, idx));
-        if (_tasks[taskid].status != TaskStatus.UNSET) revert TaskKnown(taskid);
-        _open(dealid, deal, idx);
-        emit TaskInitialize(taskid, deal.workerpool.pointer);
     }
 
     /// @dev Makes sure that a task is there.
