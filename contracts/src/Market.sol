@@ -1,119 +1,61 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Callbacks} from "./Callbacks.sol";
+import {Ledger} from "./Ledger.sol";
+import {Offers} from "./Offers.sol";
+import {Signatures} from "./Signatures.sol";
 import {IMarket} from "./interfaces/IMarket.sol";
-import {ITaskCallback} from "./interfaces/ITaskCallback.sol";
+import {IProofVerifier} from "./interfaces/IProofVerifier.sol";
 import {IVerifier} from "./interfaces/IVerifier.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title Market for computation
 /// @dev No re-entrancy guard on purpose: every function finishes its books before it calls out, and a contract may
-/// well order its next computation from within the callback of the last one. The token is trusted to move exactly
-/// the amounts it is told to, as RLC does.
-contract Market is IMarket {
+/// well order its next computation from within the callback of the last one.
+contract Market is Offers {
     using SafeERC20 for IERC20;
 
-    /// @dev `Offer` packed by who reads what: a settlement the first two words, a request the third. The provider's
-    /// address is cut in two to fill them.
-    struct StoredOffer {
-        address pool;
-        uint96 providerHigh;
-        uint64 providerLow;
-        address verifier;
-        uint16 poolFeeBps;
-        uint16 providerFeeBps;
-        uint96 unitPrice;
-        uint32 duration;
-        bool active;
-        bytes32 app;
+    /// @dev All that is kept of an order, in one word.
+    struct OrderState {
+        Status status;
+        bool kept;
+        uint64 cancelUntil;
+        uint64 done;
     }
 
-    uint256 private constant BPS = 10_000;
+    /// @dev A price, divided.
+    struct Pay {
+        uint256 worker;
+        uint256 pool;
+        uint256 provider;
+    }
 
-    /// @notice An order's deposit is never locked for longer.
-    uint256 public constant MAX_DURATION = 365 days;
     /// @notice Params are paid for by the requester once, and again by the pool that replays them.
     uint256 public constant MAX_PARAMS_BYTES = 4096;
     /// @notice As much as a worker takes from an app.
     uint256 public constant MAX_RESULT_BYTES = 8192;
-    uint256 public constant MAX_REASON_BYTES = 256;
-    /// @notice The pool pays for this gas: a callback stores a few words, and whoever needs more reads the event.
-    uint256 public constant MAX_CALLBACK_GAS = 500_000;
+    uint256 public constant MAX_REASON_BYTES = Callbacks.MAX_REASON_BYTES;
+    uint256 public constant MAX_CALLBACK_GAS = Callbacks.MAX_GAS;
     /// @notice Orders that differ in nothing, to the second, and still get different ids. It bounds a search and is far
     /// above what anybody needs.
     uint256 public constant MAX_ALIKE = 64;
-    /// @dev What is spent between the gas check and the callback's first instruction: a cold account and what it
-    /// delegates to (EIP-7702), 2,600 each, and stack work.
-    uint256 private constant CALLBACK_OVERHEAD = 8000;
+    /// @notice How long a pool has to say that it is at work on an order that is being cancelled.
+    uint256 public constant CANCEL_DELAY = 1 hours;
+    /// @dev In an order's nonce.
+    uint256 private constant BAG = 1 << 255;
 
-    IERC20 private immutable TOKEN;
+    bytes32 private constant SIGNED_REQUEST = keccak256(
+        "SignedRequest(address requester,address relayer,uint96 tip,bytes32 offer,uint64 units,bool bag,uint96 priceMax,address callback,uint32 callbackGas,uint64 validUntil,bytes32 salt,bytes params)"
+    );
 
-    mapping(bytes32 offer => StoredOffer) private _offers;
-    mapping(bytes32 order => Status) private _statuses;
-    mapping(address account => uint256) private _accounts;
+    mapping(bytes32 order => OrderState) private _states;
+    mapping(bytes32 signedRequest => bool) private _used;
 
-    constructor(address token_) {
-        if (token_ == address(0)) revert ZeroAddress();
-        TOKEN = IERC20(token_);
-    }
-
-    /// @inheritdoc IMarket
-    function publishOffer(Offer calldata terms) external returns (bytes32 offer) {
-        if (msg.sender != terms.pool) revert NotPool(msg.sender, terms.pool);
-        if (terms.provider == address(0)) revert ZeroAddress();
-        if (terms.verifier.code.length == 0) revert VerifierMissing(terms.verifier);
-        uint256 feesBps = uint256(terms.poolFeeBps) + terms.providerFeeBps;
-        if (feesBps > BPS) revert FeesTooHigh(feesBps);
-        if (terms.duration == 0 || terms.duration > MAX_DURATION) revert DurationOutOfRange(terms.duration);
-
-        offer = keccak256(abi.encode(block.chainid, address(this), terms));
-        if (_offers[offer].active) revert OfferAlreadyActive(offer);
-        _offers[offer] = StoredOffer({
-            pool: terms.pool,
-            providerHigh: uint96(uint160(terms.provider) >> 64),
-            providerLow: uint64(uint160(terms.provider)),
-            verifier: terms.verifier,
-            poolFeeBps: terms.poolFeeBps,
-            providerFeeBps: terms.providerFeeBps,
-            unitPrice: terms.unitPrice,
-            duration: terms.duration,
-            active: true,
-            app: terms.app
-        });
-        emit OfferPublished(offer, msg.sender, terms);
-    }
-
-    /// @inheritdoc IMarket
-    function withdrawOffer(bytes32 offer) external {
-        StoredOffer storage stored = _offers[offer];
-        if (!stored.active) revert OfferNotActive(offer);
-        if (msg.sender != stored.pool) revert NotPool(msg.sender, stored.pool);
-        stored.active = false;
-        emit OfferWithdrawn(offer);
-    }
-
-    /// @inheritdoc IMarket
-    function deposit(uint256 amount) external {
-        _deposit(msg.sender, amount);
-    }
-
-    /// @inheritdoc IMarket
-    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
-        _permit(Permit(amount, deadline, v, r, s));
-        _deposit(msg.sender, amount);
-    }
-
-    /// @inheritdoc IMarket
-    function withdraw(uint256 amount) external {
-        _withdraw(msg.sender, amount);
-    }
-
-    /// @inheritdoc IMarket
-    function withdrawTo(address to, uint256 amount) external {
-        _withdraw(to, amount);
-    }
+    constructor(address token_) Ledger(token_) EIP712("gristmill market", "1") {}
 
     /// @inheritdoc IMarket
     function request(
@@ -125,7 +67,7 @@ contract Market is IMarket {
         bytes calldata params
     ) external returns (bytes32 order) {
         Order memory details = _draft(offer, units, callback, callbackGas, params);
-        _price(details, priceMax);
+        _priceStanding(details, priceMax);
         _debit(msg.sender, details.price);
         return _open(details, msg.sender);
     }
@@ -141,7 +83,7 @@ contract Market is IMarket {
         bytes calldata params
     ) external returns (bytes32 order) {
         Order memory details = _draft(offer, units, callback, callbackGas, params);
-        _price(details, priceMax);
+        _priceStanding(details, priceMax);
         _debit(msg.sender, details.price);
         return _open(details, requester);
     }
@@ -157,7 +99,7 @@ contract Market is IMarket {
         bytes calldata params
     ) external returns (bytes32 order) {
         Order memory details = _draft(offer, units, callback, callbackGas, params);
-        _price(details, priceMax);
+        _priceStanding(details, priceMax);
         order = _open(details, requester);
         TOKEN.safeTransferFrom(msg.sender, address(this), details.price);
     }
@@ -172,49 +114,154 @@ contract Market is IMarket {
         bytes calldata params,
         Permit calldata permit
     ) external returns (bytes32 order) {
-        _permit(permit);
+        _permit(permit.value, permit.deadline, permit.v, permit.r, permit.s);
         Order memory details = _draft(offer, units, callback, callbackGas, params);
-        _price(details, priceMax);
+        _priceStanding(details, priceMax);
         order = _open(details, msg.sender);
         TOKEN.safeTransferFrom(msg.sender, address(this), details.price);
     }
 
     /// @inheritdoc IMarket
-    function receiveApproval(address from, uint256 amount, address, bytes calldata data) external {
-        if (msg.sender != address(TOKEN)) revert NotToken(msg.sender);
-        if (data.length == 0) return _deposit(from, amount);
+    function requestBag(
+        bytes32 offer,
+        uint64 tasks,
+        uint256 priceMax,
+        address callback,
+        uint32 callbackGas,
+        bytes calldata params
+    ) external returns (bytes32 bag) {
+        Order memory details = _draft(offer, tasks, callback, callbackGas, params);
+        details.nonce = BAG;
+        _priceStanding(details, priceMax);
+        _debit(msg.sender, details.price);
+        return _open(details, msg.sender);
+    }
 
-        Order memory details;
-        uint256 priceMax;
-        (details.offer, details.units, priceMax, details.callback, details.callbackGas, details.params) =
-            abi.decode(data, (bytes32, uint64, uint256, address, uint32, bytes));
+    /// @inheritdoc IMarket
+    function requestSigned(
+        SignedOffer calldata signed,
+        bytes calldata signature,
+        uint64 units,
+        uint256 priceMax,
+        address callback,
+        uint32 callbackGas,
+        bytes calldata params
+    ) external returns (bytes32 order) {
+        Order memory details = _draft(_take(signed, signature, units), units, callback, callbackGas, params);
         _price(details, priceMax);
-        _open(details, from);
-        TOKEN.safeTransferFrom(from, address(this), details.price);
+        _debit(msg.sender, details.price);
+        return _open(details, msg.sender);
+    }
+
+    /// @inheritdoc IMarket
+    function relay(SignedRequest calldata signed, bytes calldata signature) external returns (bytes32 order) {
+        if (signed.relayer != address(0) && signed.relayer != msg.sender) {
+            revert NotRelayer(msg.sender, signed.relayer);
+        }
+        if (block.timestamp > signed.validUntil) revert RequestExpired(signed.validUntil);
+        bytes32 hash = signedRequestHash(signed);
+        if (_used[hash]) revert RequestUsed(hash);
+        address requester = signed.requester;
+        if (!Signatures.isBy(requester, hash, signature)) revert BadSignature(requester);
+        _used[hash] = true;
+
+        Order memory details = _draft(signed.offer, signed.units, signed.callback, signed.callbackGas, signed.params);
+        if (signed.bag) details.nonce = BAG;
+        _priceStanding(details, signed.priceMax);
+        _debit(requester, uint256(details.price) + signed.tip);
+        _credit(msg.sender, signed.tip);
+        order = _open(details, requester);
+        emit Relayed(order, msg.sender, signed.tip);
     }
 
     /// @inheritdoc IMarket
     function settle(Order calldata order, address worker, bytes calldata result) external {
-        bytes32 id = orderIdOf(order);
-        _requireOpen(id);
-        StoredOffer storage offer = _offers[order.offer];
-        if (msg.sender != offer.pool) revert NotPool(msg.sender, offer.pool);
-        if (block.timestamp > order.deadline) revert DeadlinePassed(order.deadline);
-        if (worker == address(0)) revert ZeroAddress();
-        if (result.length > MAX_RESULT_BYTES) revert ResultTooLong(result.length);
+        (bytes32 id, StoredOffer storage offer) = _toSettle(order);
         if (!IVerifier(offer.verifier).verify(id, worker, order.params, result)) revert ResultRefused(id);
+        _end(id, order, offer, worker, result);
+    }
 
-        _statuses[id] = Status.Settled;
-        _pay(id, order.price, offer, worker, result);
-        if (order.callback != address(0)) _callBack(id, order.callback, order.callbackGas, result);
+    /// @inheritdoc IMarket
+    function settleWithProof(Order calldata order, address worker, bytes calldata result, bytes calldata proof)
+        external
+    {
+        (bytes32 id, StoredOffer storage offer) = _toSettle(order);
+        _judge(id, offer, worker, order.params, result, proof);
+        _end(id, order, offer, worker, result);
+    }
+
+    /// @inheritdoc IMarket
+    function settleMany(Settlement[] calldata settlements) external {
+        for (uint256 i = 0; i < settlements.length; ++i) {
+            Settlement calldata one = settlements[i];
+            if (!_isInTime(orderIdOf(one.order), one.order)) continue;
+            (bytes32 id, StoredOffer storage offer) = _toSettle(one.order);
+            _judge(id, offer, one.worker, one.order.params, one.result, one.proof);
+            _end(id, one.order, offer, one.worker, one.result);
+        }
+    }
+
+    /// @inheritdoc IMarket
+    function settleBatch(
+        Order calldata order,
+        address worker,
+        uint256 count,
+        uint256 failed,
+        bytes32 root,
+        bytes calldata proof
+    ) external {
+        (bytes32 id, StoredOffer storage offer) = _toSettleBag(order);
+        if (worker == address(0)) revert ZeroAddress();
+        uint256 first = _advance(id, order, count, failed);
+        bytes memory result = abi.encode(first, count, failed, root);
+        if (!IProofVerifier(offer.verifier).verifyWithProof(taskIdOf(id, first), worker, order.params, result, proof)) {
+            revert ResultRefused(id);
+        }
+        _credit(order.requester, failed * offer.unitPrice);
+        Pay memory paid = _pay((count - failed) * offer.unitPrice, offer, worker);
+        emit BatchSettled(id, worker, first, count, failed, root, paid.worker, paid.pool, paid.provider);
+        if (order.callback != address(0)) _callBack(id, id, order, result);
+    }
+
+    /// @inheritdoc IMarket
+    function settleTasks(Order calldata order, TaskResult[] calldata results) external {
+        (bytes32 id, StoredOffer storage offer) = _toSettleBag(order);
+        uint256 first = _advance(id, order, results.length, 0);
+        for (uint256 i = 0; i < results.length; ++i) {
+            _settleTask(id, first + i, order, offer, results[i]);
+        }
+    }
+
+    /// @inheritdoc IMarket
+    function cancel(Order calldata order) external {
+        bytes32 id = orderIdOf(order);
+        OrderState storage state = _states[id];
+        if (state.status != Status.Open) revert NotOpen(id, state.status);
+        if (msg.sender != order.requester) revert NotRequester(msg.sender, order.requester);
+        if (state.kept || state.done > 0) revert WorkStarted(id);
+        state.status = Status.Cancelling;
+        uint256 until = block.timestamp + CANCEL_DELAY;
+        // forge-lint: disable-next-line(unsafe-typecast)
+        state.cancelUntil = uint64(until); // seconds
+        emit CancelStarted(id, until);
+    }
+
+    /// @inheritdoc IMarket
+    function keep(Order calldata order) external {
+        bytes32 id = orderIdOf(order);
+        OrderState storage state = _states[id];
+        if (state.status != Status.Cancelling) revert NotCancelling(id);
+        _requirePool(_offers[order.offer]);
+        if (block.timestamp > state.cancelUntil) revert DeadlinePassed(state.cancelUntil);
+        (state.status, state.kept) = (Status.Open, true);
+        emit Kept(id);
     }
 
     /// @inheritdoc IMarket
     function decline(Order calldata order, bytes calldata reason) external {
         bytes32 id = orderIdOf(order);
         _requireOpen(id);
-        address pool = _offers[order.offer].pool;
-        if (msg.sender != pool) revert NotPool(msg.sender, pool);
+        _requirePool(_offers[order.offer]);
         if (reason.length > MAX_REASON_BYTES) revert ReasonTooLong(reason.length);
         emit Declined(id, reason);
         _refund(id, order);
@@ -223,45 +270,62 @@ contract Market is IMarket {
     /// @inheritdoc IMarket
     function refund(Order calldata order) external {
         bytes32 id = orderIdOf(order);
-        _requireOpen(id);
-        if (block.timestamp <= order.deadline) revert DeadlineNotPassed(order.deadline);
+        uint256 last = _lastSecond(_requireOpen(id), id, order);
+        if (block.timestamp <= last) revert DeadlineNotPassed(last);
         _refund(id, order);
     }
 
     /// @inheritdoc IMarket
-    function offerOf(bytes32 offer) external view returns (Offer memory terms, bool active) {
-        StoredOffer storage stored = _offers[offer];
-        terms = Offer({
-            pool: stored.pool,
-            provider: _providerOf(stored),
-            app: stored.app,
-            verifier: stored.verifier,
-            unitPrice: stored.unitPrice,
-            poolFeeBps: stored.poolFeeBps,
-            providerFeeBps: stored.providerFeeBps,
-            duration: stored.duration
-        });
-        active = stored.active;
-    }
-
-    /// @inheritdoc IMarket
-    function accountOf(address account) external view returns (uint256) {
-        return _accounts[account];
-    }
-
-    /// @inheritdoc IMarket
     function statusOf(bytes32 order) external view returns (Status) {
-        return _statuses[order];
+        return _states[order].status;
     }
 
     /// @inheritdoc IMarket
-    function token() external view returns (address) {
-        return address(TOKEN);
+    function doneOf(bytes32 bag) external view returns (uint256) {
+        return _states[bag].done;
     }
 
     /// @inheritdoc IMarket
     function orderIdOf(Order calldata order) public view returns (bytes32) {
         return keccak256(abi.encode(block.chainid, address(this), order));
+    }
+
+    /// @inheritdoc IMarket
+    function taskIdOf(bytes32 bag, uint256 index) public pure returns (bytes32) {
+        return keccak256(abi.encode(bag, index));
+    }
+
+    /// @inheritdoc IMarket
+    function signedRequestHash(SignedRequest calldata signed) public view returns (bytes32) {
+        // Two halves, for the compiler's stack: the encoding of static fields is the same in one piece.
+        bytes memory head = abi.encode(
+            SIGNED_REQUEST, signed.requester, signed.relayer, signed.tip, signed.offer, signed.units, signed.bag
+        );
+        bytes memory tail = abi.encode(
+            signed.priceMax,
+            signed.callback,
+            signed.callbackGas,
+            signed.validUntil,
+            signed.salt,
+            keccak256(signed.params)
+        );
+        return _hashTypedDataV4(keccak256(bytes.concat(head, tail)));
+    }
+
+    /// @dev Orders what `data` says, paid from the wallet.
+    function _approved(address from, bytes calldata data) internal override {
+        Order memory details;
+        // The encoding of arguments is whole words long: four bytes more are a selector.
+        if (data.length % 32 == 4 && bytes4(data[:4]) == this.requestBag.selector) {
+            data = data[4:];
+            details.nonce = BAG;
+        }
+        uint256 priceMax;
+        (details.offer, details.units, priceMax, details.callback, details.callbackGas, details.params) =
+            abi.decode(data, (bytes32, uint64, uint256, address, uint32, bytes));
+        _priceStanding(details, priceMax);
+        _open(details, from);
+        TOKEN.safeTransferFrom(from, address(this), details.price);
     }
 
     function _draft(bytes32 offer, uint64 units, address callback, uint32 callbackGas, bytes calldata params)
@@ -276,10 +340,14 @@ contract Market is IMarket {
         details.params = params;
     }
 
+    function _priceStanding(Order memory details, uint256 priceMax) internal view {
+        if (!_offers[details.offer].active) revert OfferNotActive(details.offer);
+        _price(details, priceMax);
+    }
+
     /// @dev Fills in price and deadline, and refuses what cannot be ordered.
     function _price(Order memory details, uint256 priceMax) internal view {
         StoredOffer storage offer = _offers[details.offer];
-        if (!offer.active) revert OfferNotActive(details.offer);
         if (details.units == 0) revert ZeroUnits();
         if (details.params.length > MAX_PARAMS_BYTES) revert ParamsTooLong(details.params.length);
         if (details.callbackGas > MAX_CALLBACK_GAS) revert CallbackGasTooHigh(details.callbackGas);
@@ -296,88 +364,134 @@ contract Market is IMarket {
         if (requester == address(0)) revert ZeroAddress();
         details.requester = requester;
         id = _idOf(details);
-        while (_statuses[id] != Status.None) {
-            if (++details.nonce == MAX_ALIKE) revert TooManyAlike(id);
+        uint256 tooMany = details.nonce + MAX_ALIKE;
+        while (_states[id].status != Status.None) {
+            if (++details.nonce == tooMany) revert TooManyAlike(id);
             id = _idOf(details);
         }
-        _statuses[id] = Status.Open;
-        emit Requested(id, details.offer, requester, details);
+        _states[id].status = Status.Open;
+        if (details.nonce < BAG) emit Requested(id, details.offer, requester, details);
+        else emit BagRequested(id, details.offer, requester, details);
+    }
+
+    /// @dev The order's id and offer, if the caller may settle it now.
+    function _toSettle(Order calldata order) internal view returns (bytes32 id, StoredOffer storage offer) {
+        (id, offer) = _toSettleAny(order);
+        if (order.nonce >= BAG) revert IsABag(id);
+    }
+
+    function _toSettleBag(Order calldata order) internal view returns (bytes32 id, StoredOffer storage offer) {
+        (id, offer) = _toSettleAny(order);
+        if (order.nonce < BAG) revert NotABag(id);
+    }
+
+    function _toSettleAny(Order calldata order) internal view returns (bytes32 id, StoredOffer storage offer) {
+        id = orderIdOf(order);
+        uint256 last = _lastSecond(_requireOpen(id), id, order);
+        offer = _offers[order.offer];
+        _requirePool(offer);
+        if (block.timestamp > last) revert DeadlinePassed(last);
+    }
+
+    function _judge(
+        bytes32 id,
+        StoredOffer storage offer,
+        address worker,
+        bytes calldata params,
+        bytes calldata result,
+        bytes calldata proof
+    ) internal view {
+        bool accepted = proof.length == 0
+            ? IVerifier(offer.verifier).verify(id, worker, params, result)
+            : IProofVerifier(offer.verifier).verifyWithProof(id, worker, params, result, proof);
+        if (!accepted) revert ResultRefused(id);
+    }
+
+    /// @dev The verifier has accepted.
+    function _end(bytes32 id, Order calldata order, StoredOffer storage offer, address worker, bytes calldata result)
+        internal
+    {
+        if (worker == address(0)) revert ZeroAddress();
+        if (result.length > MAX_RESULT_BYTES) revert ResultTooLong(result.length);
+        _states[id].status = Status.Settled;
+        Pay memory paid = _pay(order.price, offer, worker);
+        emit Settled(id, worker, paid.worker, paid.pool, paid.provider, result);
+        if (order.callback != address(0)) _callBack(id, id, order, result);
+    }
+
+    /// @dev Counts a bag's next tasks as done, and says which is the first of them.
+    function _advance(bytes32 id, Order calldata order, uint256 count, uint256 failed)
+        internal
+        returns (uint256 first)
+    {
+        OrderState storage state = _states[id];
+        first = state.done;
+        uint256 left = order.units - first;
+        if (count == 0 || count > left || failed > count) revert BatchSize(count, failed, left);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        state.done = uint64(first + count); // fits: no more than units
+        state.status = count == left ? Status.Settled : Status.Open;
+    }
+
+    function _settleTask(
+        bytes32 bag,
+        uint256 index,
+        Order calldata order,
+        StoredOffer storage offer,
+        TaskResult calldata one
+    ) internal {
+        if (one.worker == address(0)) {
+            _credit(order.requester, offer.unitPrice);
+            emit TaskFailed(bag, index);
+            return;
+        }
+        if (one.result.length > MAX_RESULT_BYTES) revert ResultTooLong(one.result.length);
+        bytes32 id = taskIdOf(bag, index);
+        _judge(id, offer, one.worker, order.params, one.result, one.proof);
+        Pay memory paid = _pay(offer.unitPrice, offer, one.worker);
+        emit TaskSettled(bag, index, one.worker, paid.worker, one.result);
+        if (order.callback != address(0)) _callBack(id, bag, order, one.result);
     }
 
     /// @dev Both fees are rounded down, so that the three parts always add up to the price.
-    function _pay(bytes32 id, uint256 price, StoredOffer storage offer, address worker, bytes calldata result)
-        internal
-    {
-        uint256 poolPaid = price * offer.poolFeeBps / BPS;
-        uint256 providerPaid = price * offer.providerFeeBps / BPS;
-        uint256 workerPaid = price - poolPaid - providerPaid;
-        _credit(worker, workerPaid);
-        _credit(offer.pool, poolPaid);
-        _credit(_providerOf(offer), providerPaid);
-        emit Settled(id, worker, workerPaid, poolPaid, providerPaid, result);
+    function _pay(uint256 price, StoredOffer storage offer, address worker) internal returns (Pay memory paid) {
+        // Side by side, so that each word is read once.
+        (uint256 poolFeeBps, uint256 providerFeeBps) = (offer.poolFeeBps, offer.providerFeeBps);
+        (address pool, address provider) = (offer.pool, _providerOf(offer));
+        paid.pool = price * poolFeeBps / BPS;
+        paid.provider = price * providerFeeBps / BPS;
+        paid.worker = price - paid.pool - paid.provider;
+        _credit(worker, paid.worker);
+        _credit(pool, paid.pool);
+        _credit(provider, paid.provider);
     }
 
-    /// @dev Solidity's own `try` would copy all of the return data at the settler's expense, and would not notice
-    /// that the callback got less gas than promised: under the 63/64 rule a settler could starve it and be paid.
-    function _callBack(bytes32 id, address callback, uint256 callbackGas, bytes calldata result) internal {
-        bytes memory message = abi.encodeCall(ITaskCallback.receiveResult, (id, result));
-        if (gasleft() < callbackGas + callbackGas / 63 + CALLBACK_OVERHEAD) revert CallbackStarved(callbackGas);
-        bool success;
-        assembly ("memory-safe") {
-            success := call(callbackGas, callback, 0, add(message, 0x20), mload(message), 0, 0)
-        }
-        if (success) return;
-
-        uint256 length;
-        assembly ("memory-safe") {
-            length := returndatasize()
-        }
-        bytes memory reason = new bytes(length < MAX_REASON_BYTES ? length : MAX_REASON_BYTES);
-        assembly ("memory-safe") {
-            returndatacopy(add(reason, 0x20), 0, mload(reason))
-        }
-        emit CallbackFailed(id, reason);
+    /// @dev Only where there is a callback: to pass the result is to copy it.
+    function _callBack(bytes32 id, bytes32 orderId, Order calldata order, bytes memory result) internal {
+        (bool success, bytes memory reason) = Callbacks.deliver(id, order.callback, order.callbackGas, result);
+        if (!success) emit CallbackFailed(orderId, reason);
     }
 
+    /// @dev What a bag has left is a whole number of tasks at an equal price.
     function _refund(bytes32 id, Order calldata order) internal {
-        _statuses[id] = Status.Refunded;
-        _credit(order.requester, order.price);
-        emit Refunded(id, order.requester, order.price);
+        OrderState storage state = _states[id];
+        uint256 done = state.done;
+        uint256 amount = done == 0 ? order.price : uint256(order.price) / order.units * (order.units - done);
+        state.status = Status.Refunded;
+        _credit(order.requester, amount);
+        emit Refunded(id, order.requester, amount);
     }
 
-    function _deposit(address account, uint256 amount) internal {
-        _credit(account, amount);
-        TOKEN.safeTransferFrom(account, address(this), amount);
-        emit Deposited(account, amount);
+    function _isInTime(bytes32 id, Order calldata order) internal view returns (bool) {
+        Status status = _states[id].status;
+        if (status != Status.Open && status != Status.Cancelling) return false;
+        return block.timestamp <= _lastSecond(status, id, order);
     }
 
-    function _withdraw(address to, uint256 amount) internal {
-        // Tokens that the market owes to nobody would be stuck in it.
-        if (to == address(this)) revert InvalidReceiver(to);
-        _debit(msg.sender, amount);
-        TOKEN.safeTransfer(to, amount);
-        emit Withdrawn(msg.sender, to, amount);
-    }
-
-    /// @dev Anybody may submit a signature seen in the mempool; then the allowance is there and the permit fails.
-    function _permit(Permit memory permit) internal {
-        try IERC20Permit(address(TOKEN))
-            .permit(msg.sender, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s) {}
-            catch {}
-    }
-
-    function _credit(address account, uint256 amount) internal {
-        if (amount > 0) _accounts[account] += amount;
-    }
-
-    function _debit(address account, uint256 amount) internal {
-        uint256 balance = _accounts[account];
-        if (balance < amount) revert AccountTooLow(account, balance, amount);
-        _accounts[account] = balance - amount;
-    }
-
-    function _providerOf(StoredOffer storage offer) internal view returns (address) {
-        return address((uint160(offer.providerHigh) << 64) | offer.providerLow);
+    /// @dev In which an open order can still be settled.
+    function _lastSecond(Status status, bytes32 id, Order calldata order) internal view returns (uint256) {
+        if (status == Status.Open) return order.deadline;
+        return Math.min(_states[id].cancelUntil, order.deadline);
     }
 
     /// @dev Same as `orderIdOf`, for an order in memory.
@@ -385,8 +499,12 @@ contract Market is IMarket {
         return keccak256(abi.encode(block.chainid, address(this), order));
     }
 
-    function _requireOpen(bytes32 id) internal view {
-        Status status = _statuses[id];
-        if (status != Status.Open) revert NotOpen(id, status);
+    function _requireOpen(bytes32 id) internal view returns (Status status) {
+        status = _states[id].status;
+        if (status != Status.Open && status != Status.Cancelling) revert NotOpen(id, status);
+    }
+
+    function _requirePool(StoredOffer storage offer) internal view {
+        if (msg.sender != offer.pool) revert NotPool(msg.sender, offer.pool);
     }
 }

@@ -19,7 +19,7 @@ abstract contract TaskBase is ITaskCallback {
     }
 
     /// @dev One word per task: who asked, until the answer takes its place.
-    struct Task {
+    struct StoredTask {
         bytes31 kept;
         Stage stage;
     }
@@ -29,7 +29,7 @@ abstract contract TaskBase is ITaskCallback {
     bytes32 public immutable OFFER;
     uint256 public immutable UNIT_PRICE;
 
-    mapping(bytes32 order => Task) private _tasks;
+    mapping(bytes32 order => StoredTask) private _tasks;
 
     error NotMarket(address caller);
     error NotToken(address caller);
@@ -44,31 +44,31 @@ abstract contract TaskBase is ITaskCallback {
         TOKEN = IERC20(market.token());
         OFFER = offer;
         UNIT_PRICE = terms.unitPrice;
-        // Nothing rests in this contract between transactions, so there is nothing the market could take.
+        // The market takes nothing but the price of what this contract orders itself.
         TOKEN.forceApprove(address(market), type(uint256).max);
     }
 
     /// @inheritdoc ITaskCallback
     function receiveResult(bytes32 id, bytes calldata result) external {
         if (msg.sender != address(MARKET)) revert NotMarket(msg.sender);
-        Task storage task = _tasks[id];
+        StoredTask storage task = _tasks[id];
         if (task.stage != Stage.Asked) revert NotAsked(id);
         address requester = address(bytes20(task.kept));
         task.stage = Stage.Answered;
         bytes31 kept = _answer(id, requester, result);
-        _tasks[id] = Task(kept, Stage.Answered);
+        _tasks[id] = StoredTask(kept, Stage.Answered);
     }
 
     /// @dev Orders `units` for `requester`, paid by `payer`, who has approved this contract for the price.
     /// `payer` must be the caller or vouched for by the token: an approval is not a consent to any order.
-    function _ask(address payer, address requester, uint64 units, uint32 callbackGas, bytes calldata params)
+    function _ask(address payer, address requester, uint64 units, uint32 callbackGas, bytes memory params)
         internal
         returns (bytes32 order)
     {
         uint256 price = units * UNIT_PRICE;
         TOKEN.safeTransferFrom(payer, address(this), price);
         order = MARKET.requestFromWallet(requester, OFFER, units, price, address(this), callbackGas, params);
-        _tasks[order] = Task(bytes31(bytes20(requester)), Stage.Asked);
+        _tasks[order] = StoredTask(bytes31(bytes20(requester)), Stage.Asked);
     }
 
     /// @dev Called once per order, with a result that the offer's verifier has accepted.
@@ -78,7 +78,7 @@ abstract contract TaskBase is ITaskCallback {
     /// @return stage How far the order is.
     /// @return kept The requester's address in front while asked, `_answer`'s value when answered.
     function _taskOf(bytes32 order) internal view returns (Stage stage, bytes31 kept) {
-        Task storage task = _tasks[order];
+        StoredTask storage task = _tasks[order];
         return (task.stage, task.kept);
     }
 }

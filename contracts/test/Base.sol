@@ -18,7 +18,9 @@ interface Vm {
 
     function addr(uint256 privateKey) external pure returns (address);
     function assume(bool condition) external pure;
+    function chainId(uint256 id) external;
     function createWallet(uint256 privateKey) external returns (Wallet memory);
+    function etch(address account, bytes calldata code) external;
     function expectEmit(address emitter) external;
     function expectRevert(bytes calldata revertData) external;
     function expectRevert(bytes4 selector) external;
@@ -32,6 +34,8 @@ interface Vm {
     function prank(address sender) external;
     function readFile(string calldata path) external view returns (string memory);
     function recordLogs() external;
+    function roll(uint256 number) external;
+    function setBlockhash(uint256 number, bytes32 hash) external;
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function startPrank(address sender) external;
     function stopPrank() external;
@@ -72,6 +76,20 @@ abstract contract Base {
     function bound(uint256 value, uint256 low, uint256 high) internal pure returns (uint256) {
         uint256 size = high - low + 1;
         return size == 0 ? value : low + value % size;
+    }
+
+    /// @dev A signature by the actor of that name.
+    function signAs(string memory name, bytes32 digest) internal returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(uint256(keccak256(bytes(name))), digest);
+        vm.label(vm.addr(uint256(keccak256(bytes(name)))), name);
+        return abi.encodePacked(r, s, v);
+    }
+
+    /// @dev The other signature that says the same: s replaced by n - s.
+    function mirrored(bytes memory signature) internal pure returns (bytes memory) {
+        (bytes32 r, uint256 s) = abi.decode(signature, (bytes32, uint256));
+        uint256 n = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
+        return abi.encodePacked(r, n - s, uint8(signature[64]) == 27 ? uint8(28) : uint8(27));
     }
 
     function actor(string memory name) internal returns (address account) {

@@ -4,8 +4,10 @@ pragma solidity ^0.8.28;
 import {Market} from "../src/Market.sol";
 import {RLC} from "../src/RLC.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IProofVerifier} from "../src/interfaces/IProofVerifier.sol";
 import {IVerifier} from "../src/interfaces/IVerifier.sol";
 import {Base, Vm} from "./Base.sol";
+import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 
 /// @dev Accepts one result per order and worker, which anybody can compute: `proof`.
 contract HashVerifier is IVerifier {
@@ -22,6 +24,46 @@ contract HashVerifier is IVerifier {
     }
 }
 
+/// @dev The same with a proof beside the result; a batch is proved like any result.
+contract ProofVerifier is HashVerifier, IProofVerifier {
+    function verifyWithProof(
+        bytes32 order,
+        address worker,
+        bytes calldata params,
+        bytes calldata result,
+        bytes calldata proof_
+    ) external pure returns (bool) {
+        return keccak256(proof_) == keccak256(proofOf(order, worker, params, result));
+    }
+
+    function proofOf(bytes32 order, address worker, bytes memory params, bytes memory result)
+        public
+        pure
+        returns (bytes memory)
+    {
+        return abi.encode(keccak256(abi.encode(order, worker, params, result)));
+    }
+}
+
+/// @dev A wallet contract that accepts exactly one hash as signed.
+contract ContractWallet is IERC1271 {
+    bytes32 public accepted;
+
+    function accept(bytes32 hash) external {
+        accepted = hash;
+    }
+
+    function act(address target, bytes calldata message) external returns (bytes memory answer) {
+        bool success;
+        (success, answer) = target.call(message);
+        require(success, "acted");
+    }
+
+    function isValidSignature(bytes32 hash, bytes calldata) external view returns (bytes4) {
+        return hash == accepted ? IERC1271.isValidSignature.selector : bytes4(0);
+    }
+}
+
 /// @dev A token, a market, an offer, and people with money.
 abstract contract Fixture is Base {
     uint96 internal constant UNIT_PRICE = 7;
@@ -32,7 +74,7 @@ abstract contract Fixture is Base {
 
     RLC internal token;
     Market internal market;
-    HashVerifier internal verifier;
+    ProofVerifier internal verifier;
     bytes32 internal offer;
 
     address internal pool = actor("pool");
@@ -46,7 +88,7 @@ abstract contract Fixture is Base {
         vm.warp(1_800_000_000);
         token = new RLC(address(this));
         market = new Market(address(token));
-        verifier = new HashVerifier();
+        verifier = new ProofVerifier();
         offer = publish(terms());
         token.transfer(alice, WALLET);
         token.transfer(bob, WALLET);
@@ -91,6 +133,19 @@ abstract contract Fixture is Base {
 
     function openOrder() internal returns (IMarket.Order memory) {
         return openOrder(100, address(0), 0);
+    }
+
+    /// @dev A bag of alice's, paid from her account.
+    function openBag(uint64 tasks, address callback, uint32 callbackGas) internal returns (IMarket.Order memory order) {
+        deposit(alice, tasks * UNIT_PRICE);
+        vm.recordLogs();
+        vm.prank(alice);
+        market.requestBag(offer, tasks, type(uint256).max, callback, callbackGas, "params");
+        return abi.decode(lastLog(IMarket.BagRequested.selector).data, (IMarket.Order));
+    }
+
+    function openBag(uint64 tasks) internal returns (IMarket.Order memory) {
+        return openBag(tasks, address(0), 0);
     }
 
     /// @dev The order in the last `Requested` since `vm.recordLogs()`.

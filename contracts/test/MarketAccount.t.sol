@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {Fixture} from "./Fixture.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
@@ -10,7 +11,7 @@ contract MarketAccountTest is Fixture {
         vm.startPrank(alice);
         token.approve(address(market), 50);
         vm.expectEmit(address(market));
-        emit IMarket.Deposited(alice, 50);
+        emit ILedger.Deposited(alice, 50);
         market.deposit(50);
         vm.stopPrank();
         assertMoved(50);
@@ -58,7 +59,7 @@ contract MarketAccountTest is Fixture {
     function test_withdraw_movesFromAccountToWallet() public {
         deposit(alice, 50);
         vm.expectEmit(address(market));
-        emit IMarket.Withdrawn(alice, alice, 20);
+        emit ILedger.Withdrawn(alice, alice, 20);
         vm.prank(alice);
         market.withdraw(20);
         assertMoved(30);
@@ -67,7 +68,7 @@ contract MarketAccountTest is Fixture {
     function test_withdrawTo_movesToSomebodyElsesWallet() public {
         deposit(alice, 50);
         vm.expectEmit(address(market));
-        emit IMarket.Withdrawn(alice, stranger, 20);
+        emit ILedger.Withdrawn(alice, stranger, 20);
         vm.prank(alice);
         market.withdrawTo(stranger, 20);
         assertEq(market.accountOf(alice), 30, "account");
@@ -78,7 +79,7 @@ contract MarketAccountTest is Fixture {
     function test_withdrawTo_revertsIf_receiverIsTheMarketOrNobody() public {
         deposit(alice, 50);
         vm.startPrank(alice);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.InvalidReceiver.selector, address(market)));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.InvalidReceiver.selector, address(market)));
         market.withdrawTo(address(market), 20);
         vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InvalidReceiver.selector, address(0)));
         market.withdrawTo(address(0), 20);
@@ -91,7 +92,7 @@ contract MarketAccountTest is Fixture {
         wanted = bound(wanted, held + 1, type(uint256).max);
         deposit(alice, held);
         deposit(bob, WALLET);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.AccountTooLow.selector, alice, held, wanted));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.AccountTooLow.selector, alice, held, wanted));
         vm.prank(alice);
         market.withdraw(wanted);
     }

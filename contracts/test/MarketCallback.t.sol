@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Callbacks} from "../src/Callbacks.sol";
 import {Market} from "../src/Market.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {ITaskCallback} from "../src/interfaces/ITaskCallback.sol";
@@ -246,7 +247,7 @@ contract MarketStarvationTest is Fixture {
     /// @dev The least gas with which a settlement goes through must give the callback all that was promised to it:
     /// otherwise the pool could choose whether the requester hears of the result.
     function test_callback_cannotBeStarvedByTheSettler() public {
-        bytes memory expected = abi.encodeWithSelector(IMarket.CallbackStarved.selector, CALLBACK_GAS);
+        bytes memory expected = abi.encodeWithSelector(Callbacks.CallbackStarved.selector, CALLBACK_GAS);
         bytes memory message = settling;
         uint256 starved = 0;
         for (uint256 gasLimit = CALLBACK_GAS;; gasLimit += 500) {

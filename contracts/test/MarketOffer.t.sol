@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Market} from "../src/Market.sol";
+import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {Fixture} from "./Fixture.sol";
 
@@ -59,7 +60,7 @@ contract MarketOfferTest is Fixture {
     function test_publishOffer_revertsIf_providerIsZero() public {
         IMarket.Offer memory offered = terms();
         offered.provider = address(0);
-        refuses(offered, abi.encodeWithSelector(IMarket.ZeroAddress.selector));
+        refuses(offered, abi.encodeWithSelector(ILedger.ZeroAddress.selector));
     }
 
     function test_publishOffer_revertsIf_feesExceedThePrice() public {
@@ -127,7 +128,7 @@ contract MarketOfferTest is Fixture {
     }
 
     function test_constructor_revertsIf_tokenIsZero() public {
-        vm.expectRevert(IMarket.ZeroAddress.selector);
+        vm.expectRevert(ILedger.ZeroAddress.selector);
         new Market(address(0));
     }
 

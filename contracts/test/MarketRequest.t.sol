@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {Fixture} from "./Fixture.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
@@ -136,10 +137,10 @@ contract MarketRequestTest is Fixture {
         vm.prank(alice);
         token.approve(address(market), 10_000);
         vm.startPrank(stranger);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.NotToken.selector, stranger));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.NotToken.selector, stranger));
         market.receiveApproval(alice, 10_000, address(token), "");
         bytes memory data = abi.encode(offer, uint64(100), uint256(700), bob, uint32(9), bytes("params"));
-        vm.expectRevert(abi.encodeWithSelector(IMarket.NotToken.selector, stranger));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.NotToken.selector, stranger));
         market.receiveApproval(alice, 10_000, address(token), data);
         vm.stopPrank();
     }
@@ -148,9 +149,9 @@ contract MarketRequestTest is Fixture {
         deposit(alice, 699);
         deposit(bob, 10_000);
         vm.startPrank(alice);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.AccountTooLow.selector, alice, 699, 700));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.AccountTooLow.selector, alice, 699, 700));
         market.request(offer, 100, ANY_PRICE, address(0), 0, "");
-        vm.expectRevert(abi.encodeWithSelector(IMarket.AccountTooLow.selector, alice, 699, 700));
+        vm.expectRevert(abi.encodeWithSelector(ILedger.AccountTooLow.selector, alice, 699, 700));
         market.requestFor(bob, offer, 100, ANY_PRICE, address(0), 0, "");
         vm.stopPrank();
     }
@@ -220,9 +221,9 @@ contract MarketRequestTest is Fixture {
         deposit(alice, 7);
         vm.startPrank(alice);
         token.approve(address(market), 7);
-        vm.expectRevert(IMarket.ZeroAddress.selector);
+        vm.expectRevert(ILedger.ZeroAddress.selector);
         market.requestFor(address(0), offer, 1, 7, address(0), 0, "");
-        vm.expectRevert(IMarket.ZeroAddress.selector);
+        vm.expectRevert(ILedger.ZeroAddress.selector);
         market.requestFromWallet(address(0), offer, 1, 7, address(0), 0, "");
         vm.stopPrank();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {IVerifier} from "../src/interfaces/IVerifier.sol";
 import {Fixture} from "./Fixture.sol";
@@ -193,7 +194,7 @@ contract MarketSettleTest is Fixture {
     function test_settle_revertsIf_workerIsNobody() public {
         IMarket.Order memory order = openOrder();
         bytes memory result = proofFor(order, address(0));
-        vm.expectRevert(IMarket.ZeroAddress.selector);
+        vm.expectRevert(ILedger.ZeroAddress.selector);
         vm.prank(pool);
         market.settle(order, address(0), result);
     }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {EthereumVanityVerifier} from "../src/EthereumVanityVerifier.sol";
+import {PreimageVerifier} from "../src/PreimageVerifier.sol";
 import {VanityVerifier} from "../src/VanityVerifier.sol";
+import {IVerifier} from "../src/interfaces/IVerifier.sol";
 import {Vm} from "./Base.sol";
 import {VanitySearch} from "./VanitySearch.sol";
 
@@ -18,33 +21,56 @@ contract VanityVerifierTest is VanitySearch {
         bytes result;
     }
 
-    string private constant VECTORS = "test/vectors/vanity.json";
     VanityVerifier private verifier = new VanityVerifier();
 
     function test_verify_acceptsVectorsOfAnIndependentImplementation() public view {
-        string memory json = vm.readFile(VECTORS);
-        uint256 count = vm.parseJsonUint(json, ".count");
-        assertEq(count, 48, "vectors");
-        uint256 seen = 0;
-        for (uint256 i = 0; i < count; ++i) {
-            string memory vector = string.concat(".vectors[", vm.toString(i), "]");
-            bytes32 order = vm.parseJsonBytes32(json, string.concat(vector, ".order"));
-            address worker = vm.parseJsonAddress(json, string.concat(vector, ".worker"));
-            bytes memory params = vm.parseJsonBytes(json, string.concat(vector, ".params"));
-            bytes memory result = vm.parseJsonBytes(json, string.concat(vector, ".result"));
-            assertTrue(verifier.verify(order, worker, params, result), "accepted");
-            seen |= 1 << (uint8(params[0]) * 8 + uint8(result[28]));
+        acceptsVectors(verifier, "test/vectors/vanity.json");
+    }
 
-            // The same point behind every other image is another address, which nobody wants.
-            for (uint8 image = 0; image < 6; ++image) {
-                bytes1 own = result[28];
-                if (image == uint8(own)) continue;
-                result[28] = bytes1(image);
-                assertTrue(!verifier.verify(order, worker, params, result), "other image refused");
-                result[28] = own;
-            }
+    function test_ethereum_acceptsVectorsOfAnIndependentImplementation() public {
+        acceptsVectors(new EthereumVanityVerifier(), "test/vectors/ethereum.json");
+    }
+
+    /// @dev BIP-173's own example: the key 1 is bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4. Wanted: "bc1qw508d6q".
+    function test_verify_acceptsASegwitAddressByItsLetters() public {
+        (bytes32 order, address worker) = (keccak256("order"), address(0xa));
+        uint256 offset = addmod(uint256(keccak256(bytes.concat(order, bytes20(worker)))), 7, N);
+        bytes memory result = resultOf(vm.createWallet(1), worker, 7, 0);
+        // The letters behind "q" are five bits each of the hash.
+        bytes memory letters = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+        bytes memory wanted = "w508d6q";
+        uint256 bits = 0;
+        for (uint256 i = 0; i < wanted.length; ++i) {
+            uint256 value = 0;
+            while (letters[value] != wanted[i]) ++value;
+            bits = (bits << 5) | value;
         }
-        assertEq(seen, (0x3f << 16) | (0x3f << 24), "each image for both parities");
+        uint160 lo = uint160(bits << (160 - 5 * wanted.length));
+        uint160 hi = lo + uint160((1 << (160 - 5 * wanted.length)) - 1);
+        bytes memory key = publicKey(N + 1 - offset);
+        assertTrue(verifier.verify(order, worker, bytes.concat(key, bytes20(lo), bytes20(hi)), result), "accepted");
+        assertTrue(!verifier.verify(order, worker, bytes.concat(key, bytes20(0), bytes20(lo - 1)), result), "refused");
+    }
+
+    function test_fuzz_ethereum_acceptsTheAddressOfTheSummedKey(bytes32 order, address worker, uint256 secret) public {
+        Hit memory found = hit(order, worker, secret, 7, 0);
+        Vm.Wallet memory sum = sumOf(found.secret, order, worker, 7);
+        EthereumVanityVerifier ethereum = new EthereumVanityVerifier();
+        wantOnly(found, uint160(sum.addr), uint160(sum.addr));
+        // Of two images one has the parity of the point itself.
+        found.result[28] = bytes1(uint8(sum.publicKeyY % 2));
+        assertTrue(ethereum.verify(order, worker, found.params, found.result), "accepted");
+        found.result[28] = bytes1(uint8(1 - sum.publicKeyY % 2));
+        assertTrue(!ethereum.verify(order, worker, found.params, found.result), "the negative is another");
+    }
+
+    function test_preimage_isAnythingWithTheDigest() public {
+        PreimageVerifier preimage = new PreimageVerifier();
+        bytes memory digest = abi.encode(sha256("secret"));
+        assertTrue(preimage.verify("order", address(1), digest, "secret"), "accepted");
+        assertTrue(!preimage.verify("order", address(1), digest, "guess"), "refused");
+        assertTrue(!preimage.verify("order", address(1), bytes.concat(digest, hex"00"), "secret"), "params too long");
+        assertTrue(!preimage.verify("order", address(1), "", "secret"), "params too short");
     }
 
     function test_fuzz_verify_acceptsWhatTheHolderOfTheKeyFinds(
@@ -204,6 +230,32 @@ contract VanityVerifierTest is VanitySearch {
         bytes memory shapedParams = bytes.concat(hex"02", head(abi.encode(params), 72));
         bytes memory shapedResult = bytes.concat(bytes20(worker), head(abi.encode(result), 73));
         assertTrue(!verifier.verify(order, worker, shapedParams, shapedResult), "refused");
+    }
+
+    function acceptsVectors(IVerifier by, string memory path) private view {
+        string memory json = vm.readFile(path);
+        uint256 count = vm.parseJsonUint(json, ".count");
+        assertEq(count, 48, "vectors");
+        uint256 seen = 0;
+        for (uint256 i = 0; i < count; ++i) {
+            string memory vector = string.concat(".vectors[", vm.toString(i), "]");
+            bytes32 order = vm.parseJsonBytes32(json, string.concat(vector, ".order"));
+            address worker = vm.parseJsonAddress(json, string.concat(vector, ".worker"));
+            bytes memory params = vm.parseJsonBytes(json, string.concat(vector, ".params"));
+            bytes memory result = vm.parseJsonBytes(json, string.concat(vector, ".result"));
+            assertTrue(by.verify(order, worker, params, result), "accepted");
+            seen |= 1 << (uint8(params[0]) * 8 + uint8(result[28]));
+
+            // The same point behind every other image is another address, which nobody wants.
+            for (uint8 image = 0; image < 6; ++image) {
+                bytes1 own = result[28];
+                if (image == uint8(own)) continue;
+                result[28] = bytes1(image);
+                assertTrue(!by.verify(order, worker, params, result), "other image refused");
+                result[28] = own;
+            }
+        }
+        assertEq(seen, (0x3f << 16) | (0x3f << 24), "each image for both parities");
     }
 
     function hit(bytes32 order, address worker, uint256 secret, uint64 index, uint8 image)

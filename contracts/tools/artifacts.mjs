@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { forge, root } from "./forge.mjs";
 
-const CONTRACTS = ["RLC", "DevRLC", "Market", "VanityVerifier", "VanityShop"];
+const CONTRACTS = ["RLC", "DevRLC", "Market", "VanityVerifier", "EthereumVanityVerifier", "PreimageVerifier", "VanityShop", "Court", "Quorum", "PocoHub", "AppRegistry", "DatasetRegistry", "WorkerpoolRegistry"];
 const folder = join(root, "artifacts");
 
 const files = build();
@@ -25,13 +25,17 @@ function build() {
   const scratch = mkdtempSync(join(tmpdir(), "gristmill-artifacts-"));
   try {
     forge("build", "--force", "--skip", "test", "--out", join(scratch, "out"), "--cache-path", join(scratch, "cache"));
-    const compiled = CONTRACTS.map((name) => JSON.parse(readFileSync(join(scratch, "out", `${name}.sol`, `${name}.json`))));
+    const compiled = CONTRACTS.map((name) => JSON.parse(readFileSync(join(scratch, "out", sourceOf(name), `${name}.json`))));
     const files = new Map(compiled.map((output, i) => [`${CONTRACTS[i]}.json`, artifact(CONTRACTS[i], output)]));
     files.set("manifest.json", manifest(compiled[0].metadata, files));
     return files;
   } finally {
     rmSync(scratch, { recursive: true });
   }
+}
+
+function sourceOf(name) {
+  return name.endsWith("Registry") ? "Registries.sol" : `${name}.sol`;
 }
 
 function artifact(contractName, output) {

@@ -1,5 +1,6 @@
 // Writes vanity.json beside itself, or with --check compares it with what it would write.
 import { sha256 } from "@noble/hashes/sha2.js";
+import { keccak_256 } from "@noble/hashes/sha3.js";
 import { bytesToHex, concatBytes, utf8ToBytes } from "@noble/hashes/utils.js";
 import { strict as assert } from "node:assert";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -16,12 +17,24 @@ for (const parity of [2, 3]) {
 }
 const text = JSON.stringify({ count: vectors.length, vectors }, null, 2) + "\n";
 
-const path = new URL("vanity.json", import.meta.url);
-if (!process.argv.includes("--check")) {
-  writeFileSync(path, text);
-} else if (readFileSync(path, "utf8") !== text) {
-  console.error("test/vectors/vanity.json differs from what generate.mjs writes");
-  process.exit(1);
+const ethereum = JSON.stringify({ count: vectors.length, vectors: vectors.map(asEthereum) }, null, 2) + "\n";
+
+for (const [name, content] of [["vanity.json", text], ["ethereum.json", ethereum]]) {
+  const path = new URL(name, import.meta.url);
+  if (!process.argv.includes("--check")) {
+    writeFileSync(path, content);
+  } else if (readFileSync(path, "utf8") !== content) {
+    console.error(`test/vectors/${name} differs from what generate.mjs writes`);
+    process.exit(1);
+  }
+}
+
+/// The same find, wanted for its Ethereum address.
+function asEthereum({ order, worker, params, result, image, privateKey }) {
+  const point = Point.BASE.multiply(BigInt(privateKey)).toBytes(false).slice(1);
+  const address = numberOf(keccak_256(point).slice(12));
+  const publicKey = Buffer.from(params.slice(2, 68), "hex");
+  return { order, worker, params: hex(encodeParams(publicKey, [[address, address]])), result, image, privateKey, address: hex(bytesOf(address, 20)) };
 }
 
 function vector(parity, i, index, image) {
