@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+const READ_BUFFER_BYTES: usize = 4 << 10;
 /// A pool that does not answer in this time is not there.
 const GREETING_WAIT: Duration = Duration::from_secs(10);
 
@@ -49,6 +50,7 @@ impl Link {
     /// Connects to `ws://…/api/worker` or `wss://…`.
     pub async fn open(url: &str) -> Result<Self, LinkError> {
         let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let opened = tokio::time::timeout(GREETING_WAIT, async {

@@ -23,6 +23,8 @@ use crate::core::{Batch, ConnectError, ConnectionId, Finish, LeaseTerms, Shares}
 use crate::pool::UploadGrant;
 use crate::shares::{Question, SHARE_FILE_BYTES_MAX};
 
+/// What each connection keeps for reading; longer messages make room for themselves.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 /// A worker that connects must have proven its key by then.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// A message that cannot be handed to the network for so long ends the connection.
@@ -32,6 +34,8 @@ pub(super) async fn connect(State(api): State<Arc<Api>>, upgrade: WebSocketUpgra
     upgrade
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
+        // Most workers say little most of the time.
+        .read_buffer_size(READ_BUFFER_BYTES)
         .on_upgrade(move |socket| Box::pin(session(api, socket)))
 }
 

@@ -1,8 +1,8 @@
 //! The rows of `gristmill bench scheduler`.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -146,12 +146,10 @@ impl Crew {
 }
 
 /// Any app that the pool has; nobody runs it.
-fn app() -> Digest {
-    Digest::of(&crate::embedded::vanity_manifest().to_json())
-}
+static APP: LazyLock<Digest> = LazyLock::new(|| crate::embedded::vanity_manifest().digest());
 
 fn bag(tasks: u64) -> JobSpec {
-    JobSpec { tasks, ..JobSpec::new(app()) }
+    JobSpec { tasks, ..JobSpec::new(*APP) }
 }
 
 async fn lives(
@@ -222,9 +220,11 @@ async fn submits(report: &Report, dir: &Path) -> Result<()> {
 
 /// Jobs of one task from many clients at once; since when, and how many.
 async fn submit_for(pool: &PoolProcess, time: Duration, most: u64) -> Result<(Instant, u64)> {
+    // Making a client takes longer than many submissions.
+    let client = pool.client()?;
     let (count, mut clients, started) = (Arc::new(AtomicU64::new(0)), JoinSet::new(), Instant::now());
     for _ in 0..CLIENTS {
-        let (client, count): (PoolClient, _) = (pool.client()?, count.clone());
+        let (client, count): (PoolClient, _) = (client.clone(), count.clone());
         clients.spawn(async move {
             while started.elapsed() < time && count.fetch_add(1, Ordering::Relaxed) < most {
                 client.submit(&bag(1)).await?;
