@@ -65,7 +65,8 @@ impl Attempts {
             }
             match error {
                 // No other worker would fare better: it counts as a failure of the program.
-                AttemptError::Run(RunError::Job(_)) | AttemptError::App(AppError::NoLine { .. }) => {
+                AttemptError::Run(RunError::Job(_) | RunError::Program(_))
+                | AttemptError::App(AppError::NoLine { .. }) => {
                     let stderr = Log { total_bytes: reason.len() as u64, head: reason.into_bytes() };
                     Outcome { exit: Exit::Code(CANNOT_EXECUTE), stderr, ..Outcome::not_run("") }
                 }

@@ -70,7 +70,9 @@ pub enum RunError {
     #[error("{0}")]
     Job(String),
     /// Not a program that this machine can execute.
-    #[error("cannot execute {0}")]
+    #[error(
+        "error: cannot execute {0}: programs must be made for this processor, and be static or bring what they need"
+    )]
     Program(String),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),

@@ -89,6 +89,10 @@ fn a_program_is_run_and_says_what_it_says_here() {
     pool.add_worker(&[]);
     let said = pool.hear(&["run", "vanity", "--", "difficulty", "1Love"]);
     assert!(said.contains("1Love"), "{said}");
+    // A program that needs this machine's libraries finds none, wherever it runs.
+    let dynamic = pool.say(&["run", "/bin/ls"]);
+    let complaint = String::from_utf8_lossy(&dynamic.stderr);
+    assert!(!dynamic.status.success() && complaint.contains("be static or bring"), "{complaint}");
     let failed = pool.say(&["run", "vanity", "--", "difficulty", "1L0VE"]);
     let complaint = String::from_utf8_lossy(&failed.stderr);
     assert_eq!(failed.status.code(), Some(1));

@@ -92,7 +92,8 @@ impl Core {
 
 /// What each condition of the job asks, and how many connected workers meet it.
 fn conditions(needs: &Needs, connected: &[(&WorkerId, &Worker)]) -> Vec<Condition> {
-    let all = [Lack::Target, Lack::Slots, Lack::Memory, Lack::Gpus].into_iter();
+    let all = [Lack::Target, Lack::Slots, Lack::Memory].into_iter();
+    let gpus = (needs.gpus > 0).then_some(Lack::Gpus);
     let labels = needs.require.iter().cloned().map(Lack::Label);
     let condition = |lack: Lack| {
         let lacking =
@@ -100,7 +101,7 @@ fn conditions(needs: &Needs, connected: &[(&WorkerId, &Worker)]) -> Vec<Conditio
         let (_, asks, hint) = describe(&lack, needs);
         Condition { asks, admits: (connected.len() - lacking) as u64, hint }
     };
-    all.chain(labels).map(condition).collect()
+    all.chain(gpus).chain(labels).map(condition).collect()
 }
 
 fn what(lack: &Lack, needs: &Needs) -> (String, String) {
