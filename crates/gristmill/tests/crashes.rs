@@ -7,8 +7,9 @@ use std::time::Duration;
 use grid::{Grid, Victim};
 use gristmill_proto::app::AppFile;
 use gristmill_proto::digest::Digest;
+use gristmill_proto::id::JobId;
 use gristmill_proto::job::JobSpec;
-use gristmill_proto::view::JobState;
+use gristmill_proto::view::{JobState, JobView};
 
 /// Takes some seconds on one slot, so that kills land in the middle.
 const PATTERN: &str = "1QLbz";
@@ -103,30 +104,42 @@ async fn the_scheduler_is_killed_before_an_output_is_handed_in() {
     assert!(view.results[0].files[0].size > 0);
 }
 
-/// A pool that goes away while a worker fetches from it is no fault of the worker.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_scheduler_is_killed_while_an_app_is_fetched() {
-    let mut grid = Grid::bare();
+/// The vanity app, with so much beside it that fetching it takes a while.
+async fn publish_large_app(grid: &Grid) -> Digest {
     let ballast = vec![7; 128 << 20];
     let mut manifest = gristmill::embedded::vanity_manifest();
     let file =
         AppFile { path: "ballast".into(), digest: Digest::of(&ballast), size: ballast.len() as u64, executable: false };
     manifest.targets[0].files.push(file.clone());
-    let app = grid.pool().publish(&manifest, &[(&file.digest, ballast)]).await.unwrap();
-    grid.start_worker();
-    let args = ["difficulty", "1Love"].map(str::to_owned).to_vec();
-    let job = grid.pool().submit(&JobSpec { args, retries: 0, ..JobSpec::new(app) }).await.unwrap().id;
+    grid.pool().publish(&manifest, &[(&file.digest, ballast)]).await.unwrap()
+}
+
+fn quick_job(app: Digest) -> JobSpec {
+    JobSpec { args: ["difficulty", "1Love"].map(str::to_owned).to_vec(), retries: 0, ..JobSpec::new(app) }
+}
+
+async fn until(grid: &Grid, job: JobId, patience: Duration, ready: impl Fn(&JobView) -> bool) -> JobView {
     let started = std::time::Instant::now();
-    while grid.pool().job(job).await.unwrap().tasks.running == 0 {
-        assert!(started.elapsed() < grid::PATIENCE);
+    loop {
+        let view = grid.pool().job(job).await.unwrap();
+        if ready(&view) {
+            return view;
+        }
+        assert!(started.elapsed() < patience, "{:?}\n{}", view.tasks, grid.log("worker-0"));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A pool that goes away while a worker fetches from it is no fault of the worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scheduler_is_killed_while_an_app_is_fetched() {
+    let mut grid = Grid::bare();
+    let app = publish_large_app(&grid).await;
+    grid.start_worker();
+    let job = grid.pool().submit(&quick_job(app)).await.unwrap().id;
+    until(&grid, job, grid::PATIENCE, |view| view.tasks.running > 0).await;
     grid.restart_scheduler();
-    while !grid.pool().job(job).await.unwrap().state.is_final() {
-        assert!(started.elapsed() < grid::PATIENCE, "{}", grid.log("worker-0"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let view = grid.pool().job(job).await.unwrap();
+    let view = until(&grid, job, grid::PATIENCE, |view| view.state.is_final()).await;
     assert_eq!(view.state, JobState::Done, "{:?}", view.reason);
 }
 
@@ -134,28 +147,15 @@ async fn the_scheduler_is_killed_while_an_app_is_fetched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scheduler_is_killed_while_an_attempt_is_cancelled() {
     let mut grid = Grid::bare();
-    let ballast = vec![7; 128 << 20];
-    let mut manifest = gristmill::embedded::vanity_manifest();
-    let file =
-        AppFile { path: "ballast".into(), digest: Digest::of(&ballast), size: ballast.len() as u64, executable: false };
-    manifest.targets[0].files.push(file.clone());
-    let large = grid.pool().publish(&manifest, &[(&file.digest, ballast)]).await.unwrap();
+    let large = publish_large_app(&grid).await;
     grid.start_worker();
-    let args = ["difficulty", "1Love"].map(str::to_owned).to_vec();
-    let unwanted = grid.pool().submit(&JobSpec::new(large)).await.unwrap().id;
-    let started = std::time::Instant::now();
-    while grid.pool().job(unwanted).await.unwrap().tasks.running == 0 {
-        assert!(started.elapsed() < grid::PATIENCE);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let unwanted = grid.pool().submit(&quick_job(large)).await.unwrap().id;
+    until(&grid, unwanted, grid::PATIENCE, |view| view.tasks.running > 0).await;
     grid.pool().cancel(unwanted).await.unwrap();
-    let wanted = JobSpec { args, ..JobSpec::new(grid.deployment.offer.plan.app) };
-    let wanted = grid.pool().submit(&wanted).await.unwrap().id;
+    let wanted = grid.pool().submit(&quick_job(grid.deployment.offer.plan.app)).await.unwrap().id;
     grid.restart_scheduler();
-    while !grid.pool().job(wanted).await.unwrap().state.is_final() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{}", grid.log("worker-0"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let view = until(&grid, wanted, Duration::from_secs(20), |view| view.state.is_final()).await;
+    assert_eq!(view.state, JobState::Done, "{:?}", view.reason);
 }
 
 /// One long storm: roles are killed one after the other at moments drawn from a seed, over several orders.

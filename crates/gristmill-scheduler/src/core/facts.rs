@@ -58,7 +58,7 @@ pub enum Change {
     },
     /// A worker signed the results that follow, and maybe others.
     BatchSigned {
-        /// The first of its leases names it.
+        /// The first of its leases that was in force names it.
         batch: LeaseId,
         worker: WorkerId,
         leaves: Vec<Digest>,
