@@ -26,6 +26,10 @@ pub struct LeaseId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub [u8; 20]);
 
+/// Who publishes apps, named by the Ethereum address of the key that signs their manifests.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProviderId(pub [u8; 20]);
+
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -80,49 +84,54 @@ impl fmt::Debug for TaskId {
     }
 }
 
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{}", hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {self}")
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a worker id: expected 0x and 40 hexadecimal digits")]
-pub struct ParseWorkerIdError(String);
+#[error("`{0}` is no id of a worker or provider: expected 0x and 40 hexadecimal digits")]
+pub struct ParseAddressError(String);
 
-impl FromStr for WorkerId {
-    type Err = ParseWorkerIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || ParseWorkerIdError(text.chars().take(80).collect());
-        let mut bytes = [0; 20];
-        hex::decode_to_slice(text.strip_prefix("0x").ok_or_else(refused)?, &mut bytes).map_err(|_| refused())?;
-        Ok(Self(bytes))
-    }
-}
-
-impl Serialize for WorkerId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            serde_bytes::Bytes::new(&self.0).serialize(serializer)
+macro_rules! address {
+    ($($type:ident, $word:literal);*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "0x{}", hex::encode(self.0))
+            }
         }
-    }
-}
 
-impl<'de> Deserialize<'de> for WorkerId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-        } else {
-            serde_bytes::ByteArray::<20>::deserialize(deserializer).map(|bytes| Self(bytes.into_array()))
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($word, " {}"), self)
+            }
         }
-    }
+
+        impl FromStr for $type {
+            type Err = ParseAddressError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let refused = || ParseAddressError(text.chars().take(80).collect());
+                let mut bytes = [0; 20];
+                hex::decode_to_slice(text.strip_prefix("0x").ok_or_else(refused)?, &mut bytes).map_err(|_| refused())?;
+                Ok(Self(bytes))
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serde_bytes::Bytes::new(&self.0).serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                } else {
+                    serde_bytes::ByteArray::<20>::deserialize(deserializer).map(|bytes| Self(bytes.into_array()))
+                }
+            }
+        }
+    )*};
 }
+address!(WorkerId, "worker"; ProviderId, "provider");

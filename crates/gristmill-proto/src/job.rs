@@ -387,7 +387,7 @@ impl JobSpec {
 }
 
 impl Limits {
-    fn check(&self) -> Result<(), JobError> {
+    pub(crate) fn check(&self) -> Result<(), JobError> {
         let zero = [
             ("wall_ms", self.wall_ms),
             ("cpu_ms", self.cpu_ms),

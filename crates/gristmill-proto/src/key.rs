@@ -16,6 +16,8 @@ pub enum Purpose {
     Connect,
     /// Statement about an attempt; see [`crate::receipt`].
     Receipt,
+    /// An app's manifest; see [`crate::app::AppManifest::signed`].
+    App,
 }
 
 impl Purpose {
@@ -23,6 +25,7 @@ impl Purpose {
         match self {
             Self::Connect => b"gristmill connect v1\n",
             Self::Receipt => b"gristmill receipt v1\n",
+            Self::App => b"gristmill app v1\n",
         }
     }
 

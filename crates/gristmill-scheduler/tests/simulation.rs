@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gristmill_proto::app::{Runtime, Target};
+use gristmill_proto::app::{ProcessTarget, Runtime, Target};
 use gristmill_proto::codec::{decode, encode};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
@@ -986,7 +986,8 @@ fn restored_speeds(changes: &[Change]) -> BTreeMap<Digest, Speed> {
 }
 
 fn target() -> Target {
-    Target { runtime: Runtime::Process, os: "linux".into(), arch: "x86_64".into(), entry: "a".into(), files: vec![] }
+    let (os, arch, entry) = ("linux".into(), "x86_64".into(), "a".into());
+    Target::Process(ProcessTarget { os, arch, entry, files: vec![] })
 }
 
 fn offer() -> WorkerOffer {

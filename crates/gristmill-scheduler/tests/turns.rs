@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_proto::app::{Runtime, Target};
+use gristmill_proto::app::{ProcessTarget, Runtime, Target};
 use gristmill_proto::codec::encode;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, UnixMillis, WorkerId};
@@ -69,13 +69,8 @@ impl Bench {
     }
 
     fn submit(&mut self, spec: JobSpec) -> JobId {
-        let target = Target {
-            runtime: Runtime::Process,
-            os: "linux".into(),
-            arch: "x86_64".into(),
-            entry: "a".into(),
-            files: vec![],
-        };
+        let (os, arch, entry) = ("linux".into(), "x86_64".into(), "a".into());
+        let target = Target::Process(ProcessTarget { os, arch, entry, files: vec![] });
         let submitted = self.core.submit(spec, &[target], self.now, &mut self.out).expect("a good job");
         self.core.check_invariants();
         submitted.id

@@ -1,5 +1,6 @@
 //! Apps on this worker: fetched by digest from the pool, unpacked once, checked before each run.
 
+use std::env::consts::{ARCH, OS};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,8 +28,8 @@ pub(crate) enum AppError {
     Store(#[from] gristmill_data::StoreError),
     #[error("app {app}: {source}")]
     Manifest { app: Digest, source: ManifestError },
-    #[error("app {app} has no target for {os} {arch} that this worker can run")]
-    NoTarget { app: Digest, os: &'static str, arch: &'static str },
+    #[error("app {app} has no target for {OS} {ARCH} that this worker can run: it offers {offered}")]
+    NoTarget { app: Digest, offered: String },
     #[error("error: file {digest} has no line {number}, counted from 0, that could be an argument")]
     NoLine { digest: Digest, number: u64 },
     #[error("cannot unpack app {app} to {}: {source}", path.display())]
@@ -37,8 +38,9 @@ pub(crate) enum AppError {
 
 /// An app ready to run.
 pub(crate) struct PreparedApp {
+    /// Its files.
     pub(crate) dir: PathBuf,
-    pub(crate) entry: String,
+    pub(crate) target: Target,
 }
 
 pub(crate) struct AppCache {
@@ -46,26 +48,31 @@ pub(crate) struct AppCache {
     dir: PathBuf,
     client: Client,
     pool_url: String,
+    /// Runtimes that this worker offers.
+    runtimes: Vec<Runtime>,
     /// Attempts that start together unpack an app once.
     unpacking: Mutex<()>,
 }
 
 impl AppCache {
-    pub(crate) fn new(blobs: BlobStore, dir: PathBuf, client: Client, pool_url: String) -> Self {
-        Self { blobs, dir, client, pool_url, unpacking: Mutex::default() }
+    pub(crate) fn new(
+        blobs: BlobStore,
+        dir: PathBuf,
+        client: Client,
+        pool_url: String,
+        runtimes: Vec<Runtime>,
+    ) -> Self {
+        Self { blobs, dir, client, pool_url, runtimes, unpacking: Mutex::default() }
     }
 
     pub(crate) async fn prepare(&self, app: Digest) -> Result<PreparedApp, AppError> {
         self.fetch(app, MANIFEST_BYTES_MAX as u64).await?;
         let bytes = self.blobs.read(app, MANIFEST_BYTES_MAX as u64)?;
         let manifest = AppManifest::from_json(&bytes).map_err(|source| AppError::Manifest { app, source })?;
-        let target = manifest.targets.into_iter().find(runs_here).ok_or(AppError::NoTarget {
-            app,
-            os: std::env::consts::OS,
-            arch: std::env::consts::ARCH,
-        })?;
+        let target = manifest.targets.into_iter().find(|target| runs_here(target, &self.runtimes));
+        let target = target.ok_or_else(|| AppError::NoTarget { app, offered: in_words(&self.runtimes) })?;
         let dir = self.dir.join(app.to_string());
-        for file in &target.files {
+        for file in target.files() {
             let path = dir.join(&file.path);
             // Checked before each run: neither a disk that rots nor an earlier app must change what runs.
             let is_there = || digest_of(&path).is_ok_and(|digest| digest == file.digest);
@@ -84,7 +91,7 @@ impl AppCache {
                 source,
             })?;
         }
-        Ok(PreparedApp { dir, entry: target.entry })
+        Ok(PreparedApp { dir, target })
     }
 
     /// The job's inputs: where the app finds each below `/in`, and where it lies here.
@@ -127,8 +134,15 @@ impl AppCache {
     }
 }
 
-fn runs_here(target: &Target) -> bool {
-    target.runtime == Runtime::Process && target.os == std::env::consts::OS && target.arch == std::env::consts::ARCH
+/// Whether a worker on this machine that offers these runtimes can run the target.
+fn runs_here(target: &Target, offered: &[Runtime]) -> bool {
+    offered.contains(&target.runtime())
+        && target.os().is_none_or(|os| os == OS)
+        && target.arch().is_none_or(|arch| arch == ARCH)
+}
+
+fn in_words(runtimes: &[Runtime]) -> String {
+    runtimes.iter().map(Runtime::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn digest_of(path: &Path) -> io::Result<Digest> {
@@ -150,7 +164,7 @@ fn unpack(blob: &Path, path: &Path, executable: bool) -> io::Result<()> {
 mod tests {
     use std::sync::Arc;
 
-    use gristmill_proto::app::AppFile;
+    use gristmill_proto::app::{AppFile, Disk, DiskFormat, ProcessTarget, SizedBlob, VmTarget, WasmTarget};
 
     use super::*;
 
@@ -166,15 +180,9 @@ mod tests {
             size: program.len() as u64,
             executable: true,
         };
-        let target = Target {
-            runtime: Runtime::Process,
-            os: std::env::consts::OS.into(),
-            arch: std::env::consts::ARCH.into(),
-            entry: "program".into(),
-            files: vec![file],
-        };
-        let (name, version, description) = ("twice".into(), "1".into(), String::new());
-        let manifest = AppManifest { name, version, description, targets: vec![target] }.to_json();
+        let (os, arch, entry) = (OS.into(), ARCH.into(), "program".into());
+        let target = Target::Process(ProcessTarget { os, arch, entry, files: vec![file] });
+        let manifest = AppManifest::new("twice", "1", vec![target]).to_json();
         let app = Digest::of(&manifest);
         for bytes in [&program, &manifest] {
             blobs.put(bytes).unwrap();
@@ -183,7 +191,8 @@ mod tests {
         for round in 0..20 {
             let apps = dir.path().join(format!("apps-{round}"));
             let blobs = BlobStore::open(dir.path()).unwrap();
-            let cache = Arc::new(AppCache::new(blobs, apps, Client::new(), nowhere.clone()));
+            let cache = AppCache::new(blobs, apps, Client::new(), nowhere.clone(), vec![Runtime::Process]);
+            let cache = Arc::new(cache);
             let all: Vec<_> = (0..8)
                 .map(|_| {
                     let cache = cache.clone();
@@ -192,8 +201,34 @@ mod tests {
                 .collect();
             for prepared in all {
                 let prepared = prepared.await.unwrap().unwrap();
-                assert!(fs::read(prepared.dir.join(prepared.entry)).unwrap() == program, "not the whole program");
+                assert!(fs::read(prepared.dir.join("program")).unwrap() == program, "not the whole program");
             }
         }
+    }
+
+    #[test]
+    fn only_what_is_offered_is_taken() {
+        let process = |os: &str, arch: &str| {
+            let (os, arch, entry) = (os.into(), arch.into(), "a".into());
+            Target::Process(ProcessTarget { os, arch, entry, files: vec![] })
+        };
+        let wasm = Target::Wasm(WasmTarget { entry: "a".into(), files: vec![] });
+        let disk = Disk { image: SizedBlob { digest: Digest::of(b""), size: 0 }, format: DiskFormat::Raw };
+        let vm = VmTarget {
+            arch: ARCH.into(),
+            disk: Some(disk),
+            kernel: None,
+            memory_bytes: 1,
+            cpus: 1,
+            cloud_init: false,
+            files: vec![],
+        };
+        let all = [Runtime::Process, Runtime::Wasm, Runtime::Vm];
+        assert!(
+            runs_here(&process(OS, ARCH), &all) && runs_here(&wasm, &all) && runs_here(&Target::Vm(vm.clone()), &all)
+        );
+        assert!(!runs_here(&process("plan9", ARCH), &all) && !runs_here(&process(OS, "vax"), &all));
+        assert!(!runs_here(&Target::Vm(VmTarget { arch: "vax".into(), ..vm }), &all));
+        assert!(!runs_here(&wasm, &[Runtime::Process]));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use gristmill_data::{TransferError, upload};
-use gristmill_proto::app::is_plain_path;
+use gristmill_proto::app::{ProcessTarget, Runtime, Target, is_plain_path};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::JobSpec;
@@ -37,6 +37,8 @@ enum AttemptError {
     App(#[from] AppError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("this worker does not offer the runtime {0}")]
+    NotOffered(Runtime),
     #[error("output {path}: {source}")]
     Output { path: String, source: io::Error },
     #[error("output {path}: {source}")]
@@ -86,6 +88,10 @@ impl Attempts {
         let app = unless(cancel, self.apps.prepare(job.app)).await??;
         let inputs = unless(cancel, self.apps.inputs(job)).await??;
         let lines = unless(cancel, self.apps.lines(job, lease.task.index)).await??;
+        let entry = match &app.target {
+            Target::Process(ProcessTarget { entry, .. }) => entry,
+            other => return Err(AttemptError::NotOffered(other.runtime())),
+        };
         let attempt = Attempt {
             job,
             task: lease.task,
@@ -93,7 +99,7 @@ impl Attempts {
             lease: lease.lease,
             worker: self.worker,
             app_dir: &app.dir,
-            entry: &app.entry,
+            entry,
             inputs: &inputs,
             lines: &lines,
         };

@@ -71,14 +71,16 @@ impl Worker {
         let sandbox = Sandbox::open(config.sandbox).await?;
         let client = Client::new();
         let blobs = BlobStore::open(&config.data_dir)?;
-        let apps = AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone());
+        let runtimes = vec![Runtime::Process];
+        let apps =
+            AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone(), runtimes.clone());
         let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, client, pool_url });
         let offer = WorkerOffer {
             name: config.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             os: std::env::consts::OS.to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
-            runtimes: vec![Runtime::Process],
+            runtimes,
             slots: config.slots,
             memory_bytes: config.memory_bytes,
             // The sandbox shows no device.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use gristmill_proto::app::{AppFile, AppManifest, Runtime, Target};
+use gristmill_proto::app::{AppFile, AppManifest, ProcessTarget, Target};
 use gristmill_proto::array::{Lines, Range, Values, combinations};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::{DoneWhen, Input, JobSpec, Limits, Resources, Trust};
@@ -186,15 +186,13 @@ pub async fn app(name: &str, base: &Path, pool: &PoolClient) -> Result<Digest> {
     let file_name = path.file_name().context("a program has a name")?.to_string_lossy().into_owned();
     let file =
         AppFile { path: file_name.clone(), digest: Digest::of(&program), size: program.len() as u64, executable: true };
-    let target = Target {
-        runtime: Runtime::Process,
+    let target = Target::Process(ProcessTarget {
         os: std::env::consts::OS.to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
         entry: file_name.clone(),
         files: vec![file.clone()],
-    };
-    let manifest =
-        AppManifest { name: file_name, version: "0".to_owned(), description: String::new(), targets: vec![target] };
+    });
+    let manifest = AppManifest::new(file_name, "0", vec![target]);
     pool.publish(&manifest, &[(&file.digest, program)]).await
 }
 

@@ -5,7 +5,7 @@ mod grid;
 use std::time::Duration;
 
 use grid::{Grid, Victim};
-use gristmill_proto::app::AppFile;
+use gristmill_proto::app::{AppFile, Target};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::JobId;
 use gristmill_proto::job::JobSpec;
@@ -110,7 +110,8 @@ async fn publish_large_app(grid: &Grid) -> Digest {
     let mut manifest = gristmill::embedded::vanity_manifest();
     let file =
         AppFile { path: "ballast".into(), digest: Digest::of(&ballast), size: ballast.len() as u64, executable: false };
-    manifest.targets[0].files.push(file.clone());
+    let Target::Process(target) = &mut manifest.targets[0] else { panic!("a native program") };
+    target.files.push(file.clone());
     grid.pool().publish(&manifest, &[(&file.digest, ballast)]).await.unwrap()
 }
 

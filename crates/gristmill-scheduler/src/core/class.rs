@@ -17,6 +17,7 @@ pub(super) struct ClassId(u64);
 /// What a worker must have to run an attempt: known when the job comes in, kept with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Needs {
+    /// Runtime, operating system and processor; an empty text stands for any.
     pub targets: Vec<(Runtime, String, String)>,
     pub cores: u32,
     pub memory_bytes: u64,
@@ -36,7 +37,9 @@ pub enum Lack {
 
 impl Needs {
     pub fn of(spec: &JobSpec, targets: &[Target]) -> Self {
-        let targets = targets.iter().map(|target| (target.runtime, target.os.clone(), target.arch.clone())).collect();
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let target = |target: &Target| (target.runtime(), text(target.os()), text(target.arch()));
+        let targets = targets.iter().map(target).collect();
         // What a program writes to `/out` and `/tmp` lies in the worker's memory.
         let memory_bytes = spec.limits.memory_bytes.saturating_add(spec.limits.disk_bytes);
         let mut require = spec.require.clone();
@@ -48,7 +51,8 @@ impl Needs {
     /// All that keeps such an offer from meeting these needs.
     pub fn lacks<'a>(&'a self, offer: &'a WorkerOffer) -> impl Iterator<Item = Lack> + 'a {
         let runs = |(runtime, os, arch): &(Runtime, String, String)| {
-            offer.runtimes.contains(runtime) && *os == offer.os && *arch == offer.arch
+            let is = |asked: &str, offered: &str| asked.is_empty() || asked == offered;
+            offer.runtimes.contains(runtime) && is(os, &offer.os) && is(arch, &offer.arch)
         };
         let plain = [
             (!self.targets.iter().any(runs)).then_some(Lack::Target),

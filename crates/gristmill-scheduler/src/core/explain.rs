@@ -116,7 +116,10 @@ fn describe(lack: &Lack, needs: &Needs) -> (String, String, String) {
             let targets: Vec<String> = needs
                 .targets
                 .iter()
-                .map(|(runtime, os, arch)| format!("{runtime:?} on {os} {arch}").to_lowercase())
+                .map(|(runtime, os, arch)| match format!("{os} {arch}").trim() {
+                    "" => runtime.to_string(),
+                    place => format!("{runtime} on {place}"),
+                })
                 .collect();
             let targets = targets.join(", or ");
             (
