@@ -9,6 +9,7 @@ mod job;
 mod key;
 mod oracle;
 mod scheduler;
+mod simulate;
 mod vanity;
 mod worker;
 
@@ -74,6 +75,8 @@ enum Command {
     Deploy(deploy::DeployArgs),
     /// Measure this machine as a grid
     Bench(bench::BenchArgs),
+    /// Simulate a whole grid: crashes, liars, volunteers who come and go, up to millions of tasks
+    Simulate(simulate::SimulateArgs),
     /// Order a vanity address, see how it goes, and finish its key
     Vanity(vanity::VanityArgs),
 }
@@ -142,6 +145,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Deploy(args) => Box::pin(deploy::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(args)).await,
+        Command::Simulate(args) => simulate::run(args, shutdown).await,
         Command::Vanity(args) => Box::pin(vanity::run(args, shutdown)).await,
     }
 }
