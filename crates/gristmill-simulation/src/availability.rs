@@ -109,11 +109,8 @@ mod tests {
             for (hour, count) in there.iter_mut().enumerate() {
                 let now = hour as u64 * HOUR_MS + HOUR_MS / 2;
                 while until <= now {
-                    until = if on {
-                        presence.comes_at(until, &mut random)
-                    } else {
-                        presence.leaves_at(until, &mut random)
-                    };
+                    until =
+                        if on { presence.comes_at(until, &mut random) } else { presence.leaves_at(until, &mut random) };
                     on = !on;
                 }
                 *count += u32::from(on);
@@ -124,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_host_is_there_for_its_share_of_time_from_the_first_moment_on() {
-        let week = week("{ on_h = { weibull = { shape = 0.5, scale = 3 } }, off_h = { exponential = { mean = 2 } } }", 4_000);
+        let week =
+            week("{ on_h = { weibull = { shape = 0.5, scale = 3 } }, off_h = { exponential = { mean = 2 } } }", 4_000);
         // A mean of 6 on to 2 off.
         for share in week {
             assert!((share - 0.75).abs() < 0.05, "{share}");
@@ -133,7 +131,8 @@ mod tests {
 
     #[test]
     fn days_nights_and_weekends_differ() {
-        let office = "{ on_h = 20, off_h = 1, hours = { from = 8, to = 18, outside = 0.02, weekend = 0.1, leaves = true } }";
+        let office =
+            "{ on_h = 20, off_h = 1, hours = { from = 8, to = 18, outside = 0.02, weekend = 0.1, leaves = true } }";
         let week = week(office, 2_000);
         let (noon, night, sunday) = (week[2 * 24 + 12], week[2 * 24 + 3], week[6 * 24 + 12]);
         assert!(noon > 0.85 && night < 0.35 && sunday < 0.5 && sunday < noon / 2.0, "{noon} {night} {sunday}");

@@ -13,13 +13,31 @@ use crate::random::Random;
 #[serde(rename_all = "snake_case")]
 pub enum Distribution {
     Constant(Positive),
-    Uniform { least: Positive, most: Positive },
-    Exponential { mean: Positive },
-    LogNormal { median: Positive, sigma: Positive },
-    Weibull { shape: Positive, scale: Positive },
-    Pareto { least: Positive, shape: Positive },
+    Uniform {
+        least: Positive,
+        most: Positive,
+    },
+    Exponential {
+        mean: Positive,
+    },
+    LogNormal {
+        median: Positive,
+        sigma: Positive,
+    },
+    Weibull {
+        shape: Positive,
+        scale: Positive,
+    },
+    Pareto {
+        least: Positive,
+        shape: Positive,
+    },
     /// With probability `share` exponential with mean `mean`, else with mean `other_mean`.
-    HyperExponential { share: Share, mean: Positive, other_mean: Positive },
+    HyperExponential {
+        share: Share,
+        mean: Positive,
+        other_mean: Positive,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]

@@ -270,7 +270,16 @@ impl<'a> Grid<'a> {
 
     fn sample(&mut self) {
         let Measure { connected, slots, busy, attempts, certified, wrong, live_jobs, .. } = self.measure;
-        self.measure.samples.add(Sample { at_ms: self.now, connected, slots, busy, attempts, certified, wrong, live_jobs });
+        self.measure.samples.add(Sample {
+            at_ms: self.now,
+            connected,
+            slots,
+            busy,
+            attempts,
+            certified,
+            wrong,
+            live_jobs,
+        });
         self.queue.put(self.now + self.measure.samples.every_ms, Event::Sampled);
     }
 
@@ -278,4 +287,3 @@ impl<'a> Grid<'a> {
         u64::from(self.scenario.workers[self.workers[worker as usize].group as usize].slots)
     }
 }
-

@@ -49,10 +49,20 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
     Waiting,
-    Running { since: u64, ends_at: u64, end: End },
+    Running {
+        since: u64,
+        ends_at: u64,
+        end: End,
+    },
     /// Its machine is off.
-    Suspended { left_ms: u64, end: End },
-    Done { end: End, ms: u64 },
+    Suspended {
+        left_ms: u64,
+        end: End,
+    },
+    Done {
+        end: End,
+        ms: u64,
+    },
 }
 
 /// What an attempt comes to.

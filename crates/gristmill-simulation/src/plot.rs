@@ -6,7 +6,8 @@ use crate::measure::Sample;
 use crate::report::{GroupReport, Report};
 
 const SIZE: (u32, u32) = (900, 420);
-const COLOURS: [RGBColor; 4] = [RGBColor(31, 119, 180), RGBColor(214, 39, 40), RGBColor(44, 160, 44), RGBColor(148, 103, 189)];
+const COLOURS: [RGBColor; 4] =
+    [RGBColor(31, 119, 180), RGBColor(214, 39, 40), RGBColor(44, 160, 44), RGBColor(148, 103, 189)];
 
 type Drawn = Result<String, DrawingAreaErrorKind<std::io::Error>>;
 

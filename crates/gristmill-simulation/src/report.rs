@@ -117,13 +117,7 @@ pub struct CallReport {
 impl Latencies {
     fn of(histogram: &Histogram) -> Self {
         let at = |share| histogram.quantile(share);
-        Self {
-            count: histogram.count(),
-            p50_ms: at(0.5),
-            p90_ms: at(0.9),
-            p99_ms: at(0.99),
-            most_ms: at(1.0),
-        }
+        Self { count: histogram.count(), p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99), most_ms: at(1.0) }
     }
 }
 
@@ -208,12 +202,9 @@ impl Report {
             wrong: measure.wrong,
             error_rate: per(measure.wrong, measure.certified),
             slots_used: per(busy, slots),
-            latencies: [
-                ("attempt", Latencies::of(&measure.attempt)),
-                ("task", Latencies::of(&measure.task)),
-            ]
-            .map(|(name, latencies)| (name.to_owned(), latencies))
-            .into(),
+            latencies: [("attempt", Latencies::of(&measure.attempt)), ("task", Latencies::of(&measure.task))]
+                .map(|(name, latencies)| (name.to_owned(), latencies))
+                .into(),
             groups: groups.collect(),
             fairness: fairness(&users),
             users,
@@ -283,7 +274,12 @@ impl Report {
             ("slots used", format!("{:.1} %", 100.0 * self.slots_used)),
         ];
         if let Some(fairness) = self.fairness {
-            lines.push(("fairness", format!("{fairness:.4} (Jain's index over users of what each got, for its weight, while it had to share)")));
+            lines.push((
+                "fairness",
+                format!(
+                    "{fairness:.4} (Jain's index over users of what each got, for its weight, while it had to share)"
+                ),
+            ));
         }
         for (name, latencies) in &self.latencies {
             let what = if name == "task" { "from submission to certificate" } else { "from lease to receipt" };
@@ -301,9 +297,14 @@ impl Report {
     }
 
     fn write_groups(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n{:<20} {:>9} {:>11} {:>9} {:>11} {:>13} {:>12} {:>13}  net each", "workers", "count", "attempts", "lies", "paid", "earned", "by lies", "spent")?;
+        writeln!(
+            f,
+            "\n{:<20} {:>9} {:>11} {:>9} {:>11} {:>13} {:>12} {:>13}  net each",
+            "workers", "count", "attempts", "lies", "paid", "earned", "by lies", "spent"
+        )?;
         for group in &self.groups {
-            let GroupReport { name, workers, attempts, lies, certified, earned, earned_by_lies, spent, net, .. } = group;
+            let GroupReport { name, workers, attempts, lies, certified, earned, earned_by_lies, spent, net, .. } =
+                group;
             let each = net / f64::from(*workers);
             writeln!(
                 f,
@@ -315,7 +316,11 @@ impl Report {
     }
 
     fn write_users(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n{:<20} {:>6} {:>9} {:>11} {:>12} {:>13}  turnaround", "users", "weight", "jobs", "tasks", "slot hours", "slots, shared")?;
+        writeln!(
+            f,
+            "\n{:<20} {:>6} {:>9} {:>11} {:>12} {:>13}  turnaround",
+            "users", "weight", "jobs", "tasks", "slot hours", "slots, shared"
+        )?;
         for user in &self.users {
             let UserReport { name, weight, done, tasks, slot_hours, contended_slots, turnaround, .. } = user;
             writeln!(
@@ -334,7 +339,11 @@ impl Report {
         }
         let mut calls = String::new();
         for (name, call) in &self.machine.calls {
-            write!(calls, "\n  {name:<12} {:>11} calls, {:>9.2} us each, {:>11.1} us at most", call.count, call.mean_us, call.most_us)?;
+            write!(
+                calls,
+                "\n  {name:<12} {:>11} calls, {:>9.2} us each, {:>11.1} us at most",
+                call.count, call.mean_us, call.most_us
+            )?;
         }
         write!(
             f,

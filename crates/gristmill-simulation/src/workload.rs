@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gristmill_proto::app::{Runtime, Target};
+use gristmill_proto::app::{ProcessTarget, Target};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::{DoneWhen, JobSpec, Limits, Resources, Search, Trust};
 
@@ -129,7 +129,6 @@ pub(crate) fn name_of(spec: &JobSpec) -> JobName {
 }
 
 pub(crate) fn target() -> Target {
-    let files = Vec::new();
-    Target { runtime: Runtime::Process, os: "linux".into(), arch: "x86_64".into(), entry: "app".into(), files }
+    let (os, arch, entry) = ("linux".into(), "x86_64".into(), "app".into());
+    Target::Process(ProcessTarget { os, arch, entry, files: Vec::new() })
 }
-

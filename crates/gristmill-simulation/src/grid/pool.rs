@@ -101,7 +101,7 @@ impl Grid<'_> {
                 self.jobs.insert(*job, known);
                 self.measure.live_jobs += 1;
                 self.measure.users.entry(spec.user.clone()).or_default().jobs += 1;
-                self.backlog_changes(&spec.user.clone(), 1);
+                self.backlog_changes(&spec.user, 1);
             }
             Change::ResultAdded(result) => self.count_result(result),
             Change::VerdictGiven { task, worker, certified: true, .. } => {
@@ -124,12 +124,7 @@ impl Grid<'_> {
         }
     }
 
-    fn count_certified(
-        &mut self,
-        task: TaskId,
-        worker: WorkerId,
-        right: bool,
-    ) {
+    fn count_certified(&mut self, task: TaskId, worker: WorkerId, right: bool) {
         self.measure.certified += 1;
         self.measure.wrong += u64::from(!right);
         let Some(job) = self.jobs.get(&task.job) else { return };
@@ -350,8 +345,7 @@ impl Grid<'_> {
     /// Where no pool serves, the next to serve is asked.
     fn submit(&mut self, name: JobName) {
         let spec = self.workload.spec(name);
-        let submitted =
-            self.act(Call::Submit, |core, now, effects| core.submit(spec, &[target()], now, effects));
+        let submitted = self.act(Call::Submit, |core, now, effects| core.submit(spec, &[target()], now, effects));
         match submitted {
             Some(Ok(submitted)) if submitted.known => drop(self.unacknowledged.remove(&name)),
             Some(Ok(_)) | None => {}
@@ -392,15 +386,10 @@ impl Grid<'_> {
     }
 
     /// A lease that was never given.
-    fn forged(
-        &mut self,
-        nature: Nature,
-        held: &mut Vec<HeldLease>,
-    ) -> Option<LeaseId> {
+    fn forged(&mut self, nature: Nature, held: &mut Vec<HeldLease>) -> Option<LeaseId> {
         let first = self.core.as_ref().filter(|_| nature == Nature::Forging)?.live_jobs().min()?;
         let lease = LeaseId(self.random.below(1 << 36));
-        let (task, seal) =
-            (TaskId { job: first, index: 0 }, Seal([0; 16]));
+        let (task, seal) = (TaskId { job: first, index: 0 }, Seal([0; 16]));
         held.push(HeldLease { lease, task, work: 1, seal });
         Some(lease)
     }
@@ -432,10 +421,8 @@ impl Grid<'_> {
         let judged = self.act(Call::Judge, |core, now, effects| {
             core.judge(job, lease, certified, if certified { "" } else { "untrue" }, now, effects)
         });
-        let expected = matches!(
-            judged,
-            None | Some(Ok(()) | Err(VerdictError::NoSuchJob(_) | VerdictError::NotPending(..)))
-        );
+        let expected =
+            matches!(judged, None | Some(Ok(()) | Err(VerdictError::NoSuchJob(_) | VerdictError::NotPending(..))));
         assert!(expected, "{judged:?}");
     }
 

@@ -140,8 +140,7 @@ impl Grid<'_> {
             ToWorker::Welcome { drop, .. } => self.is_welcomed(worker, connection, &drop),
             ToWorker::Leases { jobs, leases } => {
                 for lease in leases {
-                    let (_, spec) =
-                        jobs.iter().find(|(job, _)| *job == lease.task.job).expect("told with its leases");
+                    let (_, spec) = jobs.iter().find(|(job, _)| *job == lease.task.job).expect("told with its leases");
                     let task = Task { job: crate::workload::name_of(spec), index: lease.task.index };
                     let cores = spec.resources.cores;
                     let host = &mut self.workers[worker as usize];
@@ -221,9 +220,8 @@ impl Grid<'_> {
         let nature = self.nature(worker);
         let lie_cost = self.scenario.money.lie_cost.get();
         let jobs = &self.jobs;
-        let wall_ms = |task: gristmill_proto::id::TaskId| {
-            jobs.get(&task.job).map_or(u64::MAX, |job| job.spec.limits.wall_ms)
-        };
+        let wall_ms =
+            |task: gristmill_proto::id::TaskId| jobs.get(&task.job).map_or(u64::MAX, |job| job.spec.limits.wall_ms);
         let host = &mut self.workers[worker as usize];
         let before = host.free;
         let ends = host.begin_waiting(nature, &self.workload, lie_cost, wall_ms, self.now);

@@ -50,7 +50,11 @@ fn run_seeds(args: &SimulateArgs, report: &Report, shutdown: &CancellationToken)
                 duration(std::time::Duration::from_millis(now_ms).as_secs_f64()),
                 si(u32::try_from(certified).map_or(f64::INFINITY, f64::from))
             );
-            report.progress("simulating", &serde_json::json!({ "simulated_ms": now_ms, "certified": certified }), &line);
+            report.progress(
+                "simulating",
+                &serde_json::json!({ "simulated_ms": now_ms, "certified": certified }),
+                &line,
+            );
             !shutdown.is_cancelled()
         };
         let nanos = || u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
