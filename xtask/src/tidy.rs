@@ -32,7 +32,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
 ];
 
 /// Pure code: time and random numbers come in as arguments, nothing goes out but return values.
-const PURE: [&str; 7] = [
+const PURE: [&str; 12] = [
     "crates/gristmill-proto/src",
     "crates/gristmill-scheduler/src/core.rs",
     "crates/gristmill-scheduler/src/trust.rs",
@@ -40,6 +40,11 @@ const PURE: [&str; 7] = [
     "crates/gristmill-scheduler/src/core",
     "crates/gristmill-simulation/src",
     "crates/gristmill/src/oracle/ledger.rs",
+    "crates/gristmill/src/iexec/oracle/job.rs",
+    "crates/gristmill/src/iexec/oracle/ledger.rs",
+    "crates/gristmill/src/iexec/oracle/request.rs",
+    "crates/gristmill/src/iexec/gateway/book.rs",
+    "crates/gristmill/src/iexec/gateway/order.rs",
 ];
 const IMPURE: [&str; 10] = [
     "std::fs",
@@ -55,7 +60,8 @@ const IMPURE: [&str; 10] = [
 ];
 
 /// Only the oracle and what composes roles may know both sides.
-const BOTH_SIDES: [&str; 5] = ["oracle.rs", "oracle/", "demo.rs", "roles.rs", "cli/"];
+const BOTH_SIDES: [&str; 7] =
+    ["oracle.rs", "oracle/", "iexec/oracle.rs", "iexec/oracle/", "demo.rs", "roles.rs", "cli/"];
 
 pub(crate) fn check() -> Result<()> {
     let mut problems = Vec::new();

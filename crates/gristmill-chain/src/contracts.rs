@@ -43,6 +43,26 @@ alloy::sol!(
     VanityShop,
     "../../contracts/artifacts/VanityShop.json"
 );
+alloy::sol!(
+    #[sol(rpc, all_derives)]
+    PocoHub,
+    "../../contracts/artifacts/PocoHub.json"
+);
+alloy::sol!(
+    #[sol(rpc, all_derives)]
+    AppRegistry,
+    "../../contracts/artifacts/AppRegistry.json"
+);
+alloy::sol!(
+    #[sol(rpc, all_derives)]
+    DatasetRegistry,
+    "../../contracts/artifacts/DatasetRegistry.json"
+);
+alloy::sol!(
+    #[sol(rpc, all_derives)]
+    WorkerpoolRegistry,
+    "../../contracts/artifacts/WorkerpoolRegistry.json"
+);
 
 /// The name and fields of one of our contracts' own errors, or a standard error's text; `None` for anything else.
 #[must_use]
@@ -53,4 +73,5 @@ pub fn describe_revert(data: &[u8]) -> Option<String> {
     named::<Market::MarketErrors>(data)
         .or_else(|| named::<VanityShop::VanityShopErrors>(data))
         .or_else(|| named::<DevRLC::DevRLCErrors>(data))
+        .or_else(|| named::<PocoHub::PocoHubErrors>(data))
 }

@@ -5,6 +5,7 @@ mod chain;
 mod demo;
 mod deploy;
 mod doctor;
+mod iexec;
 mod job;
 mod key;
 mod oracle;
@@ -73,6 +74,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Put a pool's contracts on a chain and publish its offer
     Deploy(deploy::DeployArgs),
+    /// Serve and use a pool with iExec's own tools
+    Iexec(iexec::IexecArgs),
     /// Measure this machine as a grid
     Bench(bench::BenchArgs),
     /// Simulate a whole grid: crashes, liars, volunteers who come and go, up to millions of tasks
@@ -84,7 +87,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let serves =
-        matches!(cli.command, Command::Chain(_) | Command::Scheduler(_) | Command::Oracle(_) | Command::Worker(_));
+        matches!(cli.command, Command::Chain(_) | Command::Scheduler(_) | Command::Oracle(_) | Command::Worker(_))
+        || matches!(&cli.command, Command::Iexec(args) if args.serves());
     let level = if serves { LevelFilter::INFO } else { LevelFilter::ERROR };
     let filter = EnvFilter::builder().with_default_directive(level.into());
     let filter = match &cli.log {
@@ -144,6 +148,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Worker(args) => Box::pin(worker::run(args, shutdown)).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Deploy(args) => Box::pin(deploy::run(args)).await,
+        Command::Iexec(args) => Box::pin(iexec::run(args, shutdown)).await,
         Command::Bench(args) => Box::pin(bench::run(args)).await,
         Command::Simulate(args) => simulate::run(args, shutdown).await,
         Command::Vanity(args) => Box::pin(vanity::run(args, shutdown)).await,

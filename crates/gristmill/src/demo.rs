@@ -23,6 +23,8 @@ use vanity::Pattern;
 
 use crate::deploy::{self, Terms};
 use crate::deployment::Deployment;
+use crate::iexec::gateway::Gateway;
+use crate::iexec::{self, Hub};
 use crate::oracle::{self, Confirmations};
 use crate::pool_client::PoolClient;
 use crate::report::{Report, count, thousands};
@@ -42,6 +44,8 @@ pub struct Config {
     pub chain: Listen,
     pub workers: u32,
     pub slots: u32,
+    /// Serve iExec's tools too.
+    pub hub: bool,
 }
 
 /// Ports that a demo prefers, so that a wallet and a bookmark stay good.
@@ -54,6 +58,8 @@ const DEMOS_MAX: u32 = 16;
 const POOL_ACCOUNT: usize = 1;
 const PROVIDER_ACCOUNT: usize = 2;
 const REQUESTER_ACCOUNT: usize = 3;
+/// Owns the pool at the hub; two oracles with one key would both number its transactions.
+const HUB_ACCOUNT: usize = 4;
 
 /// A running grid.
 pub struct Demo {
@@ -96,7 +102,16 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     // Books and jobs belong to one market: another version of this program has its own.
     let of_market = |role: &str| dir.join(format!("{role}-{}", alloy::hex::encode(&deployment.market[..4])));
     let tuning = Tuning { alive_ms: 5_000, lost_ms: 20_000, reconnect_ms: 5_000, ..Tuning::default() };
-    let about = serde_json::Map::from_iter([("chain".to_owned(), serde_json::to_value(ChainFacts::of(&deployment))?)]);
+    let mut about =
+        serde_json::Map::from_iter([("chain".to_owned(), serde_json::to_value(ChainFacts::of(&deployment))?)]);
+    let hub_owner = Wallet::new(requester.rpc.clone(), key(HUB_ACCOUNT)?).await?;
+    let hub = match config.hub {
+        true => Some(deployed_hub(&dir, &hub_owner, deployment.token, report).await?),
+        false => None,
+    };
+    if let Some(hub) = &hub {
+        about.insert(iexec::FACT.to_owned(), serde_json::to_value(hub)?);
+    }
     let scheduler_config = SchedulerConfig {
         listen: config.page.address,
         data_dir: of_market("scheduler"),
@@ -110,7 +125,22 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     crate::embedded::publish_vanity(scheduler.blobs())?;
     let page_url = scheduler.url();
     let pool = PoolClient::new(&page_url, scheduler.token());
-    let scheduler = scheduler.with_routes(site::page()).with_routes(site::rpc(&rpc_url));
+    let mut scheduler = scheduler.with_routes(site::page()).with_routes(site::rpc(&rpc_url));
+    if let Some(hub) = hub {
+        let gateway = Gateway::open(&of_market("scheduler"), hub.clone(), &rpc_url, scheduler.token())?;
+        scheduler = scheduler.with_routes(gateway.routes());
+        roles.start("order book", gateway.run(roles.shutdown()));
+        let hub_oracle = iexec::oracle::Config {
+            data_dir: dir.join(format!("hub-oracle-{}", alloy::hex::encode(&hub.hub[..4]))),
+            rpc_url: rpc_url.clone(),
+            hub,
+            key: hub_owner.key,
+            pool: pool.clone(),
+            confirmations: Confirmations { start: 0, settle: 0 },
+            local_chain: true,
+        };
+        roles.start("hub oracle", iexec::oracle::run(hub_oracle, roles.shutdown()));
+    }
     let stop = roles.shutdown();
     roles.start("scheduler", async move { Ok(scheduler.run(stop).await?) });
 
@@ -216,6 +246,26 @@ async fn deployed(dir: &Path, pool: &Wallet, provider: Address, report: &Report)
     .await?;
     deployment.write(&file)?;
     Ok(deployment)
+}
+
+/// The hub on this demo's chain, and its pool; deployed when they are not there.
+async fn deployed_hub(dir: &Path, owner: &Wallet, token: Address, report: &Report) -> Result<Hub> {
+    let file = dir.join(format!("hub-{}.json", iexec::deploy::edition(token)));
+    let hub = match Hub::read(&file) {
+        Ok(hub) if !owner.rpc.code(hub.hub).await?.is_empty() => hub,
+        _ => {
+            let hub = iexec::deploy::deploy(owner, token, "gristmill dev", |step| {
+                let line = format!("deployed    {:<15} {}  {:>9} gas", step.name, step.address, thousands(step.gas));
+                report.event("deployed", &step, &line);
+            })
+            .await?;
+            hub.write(&file)?;
+            hub
+        }
+    };
+    let line = format!("iexec       hub {}, pool {}", hub.hub, hub.workerpool);
+    report.event("hub", &hub, &line);
+    Ok(hub)
 }
 
 /// One paid order, told step by step. One that was paid for before, and whose search was interrupted, goes on.

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod deploy;
 pub mod deployment;
 pub mod embedded;
+pub mod iexec;
 pub mod job_file;
 pub mod oracle;
 pub mod pool_client;

@@ -45,6 +45,11 @@ impl PoolClient {
         &self.base
     }
 
+    /// What the pool tells everybody about itself.
+    pub async fn facts(&self) -> Result<serde_json::Map<String, serde_json::Value>> {
+        self.json(self.request(Method::GET, "/api/pool")).await
+    }
+
     pub async fn submit(&self, job: &JobSpec) -> Result<Submitted> {
         self.json(self.request(Method::POST, "/api/jobs").json(job)).await
     }

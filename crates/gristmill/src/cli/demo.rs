@@ -67,6 +67,7 @@ impl GridArgs {
             page: listen(self.port, PAGE_PORT, "--port"),
             chain: listen(self.chain_port, CHAIN_PORT, "--chain-port"),
             workers: self.workers,
+            hub: false,
             slots: self.slots.unwrap_or_else(|| (roles::machine_cores() / self.workers.max(1)).max(1)),
         }
     }
@@ -111,7 +112,8 @@ async fn start(config: Config, report: &Report, shutdown: &CancellationToken) ->
 
 pub(super) async fn dev(args: DevArgs, shutdown: CancellationToken) -> Result<()> {
     let report = Report::new(args.grid.json);
-    let done = match start(args.grid.config(), &report, &shutdown).await {
+    let config = Config { hub: true, ..args.grid.config() };
+    let done = match start(config, &report, &shutdown).await {
         Ok(demo) => serve(demo, &report, shutdown).await,
         Err(error) => Err(error),
     };

@@ -10,6 +10,8 @@ use gristmill_scheduler::server::Config;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
+use crate::iexec::gateway::Gateway;
+use crate::iexec::{self, Hub};
 use crate::report::print_line;
 use crate::roles::{self, Listen};
 use crate::site::{self, ChainFacts};
@@ -27,11 +29,14 @@ pub(super) struct SchedulerArgs {
     #[arg(long, default_value = "pool")]
     name: String,
     /// JSON-RPC of the chain that the page talks to
-    #[arg(long, value_name = "URL", requires = "deployment")]
+    #[arg(long, value_name = "URL")]
     rpc: Option<String>,
     /// The pool's contracts and offer, as `gristmill deploy` wrote them
     #[arg(long, value_name = "FILE")]
     deployment: Option<PathBuf>,
+    /// The hub for iExec's tools, as `gristmill iexec deploy` wrote it: serves its order book, and results as IPFS would
+    #[arg(long, value_name = "FILE", requires = "rpc")]
+    hub: Option<PathBuf>,
     /// How users share the pool, in TOML: `[groups] physics = 3`, `[users] ann = { group = "physics", weight = 2 }`
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -63,6 +68,10 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         let facts = ChainFacts::of(&Deployment::read(file)?);
         about.insert("chain".to_owned(), serde_json::to_value(facts)?);
     }
+    let hub = args.hub.as_deref().map(Hub::read).transpose()?;
+    if let Some(hub) = &hub {
+        about.insert(iexec::FACT.to_owned(), serde_json::to_value(hub)?);
+    }
     let tuning = Tuning {
         alive_ms: args.alive_ms,
         lost_ms: args.lost_ms,
@@ -71,6 +80,7 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         ..Tuning::default()
     };
     let data_dir = roles::folder(args.data_dir, "scheduler")?;
+    let orders = data_dir.clone();
     let config = Config {
         listen: args.listen,
         data_dir,
@@ -87,5 +97,13 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     if let Some(rpc) = &args.rpc {
         scheduler = scheduler.with_routes(site::rpc(rpc));
     }
-    Ok(scheduler.run(shutdown).await?)
+    let Some((hub, rpc)) = hub.zip(args.rpc.as_deref()) else { return Ok(scheduler.run(shutdown).await?) };
+    let gateway = Gateway::open(&orders, hub, rpc, scheduler.token())?;
+    let scheduler = scheduler.with_routes(gateway.routes());
+    let stop = shutdown.child_token();
+    let _stop_both = stop.clone().drop_guard();
+    tokio::select! {
+        served = scheduler.run(stop.clone()) => Ok(served?),
+        Err(error) = gateway.run(stop.clone()) => Err(error),
+    }
 }
