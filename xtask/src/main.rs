@@ -1,5 +1,6 @@
 //! What a developer or CI runs: `cargo xtask setup`, `test`, `ci`. Plain cargo does the rest.
 
+mod iexec;
 mod policy;
 mod run;
 mod setup;
@@ -27,6 +28,8 @@ enum Task {
     Test,
     /// What CI does: format, lints, docs, drift and policy checks, all tests, and the README's first command
     Ci,
+    /// Drive a pool with iExec's own command line, from registering an app to the refund of a task that nobody did
+    Iexec,
     /// Rules of this repository that no compiler checks
     Tidy,
     /// Which dependencies may be used, and under which licences
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         Task::Setup => setup::all(),
         Task::Test => test(),
         Task::Ci => ci(),
+        Task::Iexec => iexec::check(),
         Task::Tidy => tidy::check(),
         Task::Policy => policy::check(),
     }?;
@@ -69,6 +73,7 @@ fn ci() -> Result<()> {
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])?;
     run::cargo_with(&["doc", "--release", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     test()?;
+    iexec::check()?;
     readme_demo()
 }
 

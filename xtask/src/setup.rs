@@ -15,8 +15,8 @@ pub(crate) fn all() -> Result<()> {
     strace()
 }
 
-/// Installed anew only when the lock file has changed.
-fn npm_packages(dir: &str) -> Result<()> {
+/// Installs what a folder's lock file names; anew only when that has changed.
+pub(crate) fn npm_packages(dir: &str) -> Result<()> {
     let dir = Path::new(dir);
     let lock = fs::read(dir.join("package-lock.json"))?;
     let installed = dir.join("node_modules/.installed");

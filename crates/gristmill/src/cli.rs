@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let serves =
         matches!(cli.command, Command::Chain(_) | Command::Scheduler(_) | Command::Oracle(_) | Command::Worker(_))
-        || matches!(&cli.command, Command::Iexec(args) if args.serves());
+            || matches!(&cli.command, Command::Iexec(args) if args.serves());
     let level = if serves { LevelFilter::INFO } else { LevelFilter::ERROR };
     let filter = EnvFilter::builder().with_default_directive(level.into());
     let filter = match &cli.log {

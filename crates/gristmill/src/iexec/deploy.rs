@@ -13,7 +13,8 @@ use crate::wallet::Wallet;
 
 /// A name for what [`deploy`] puts on a chain: other contracts have another.
 pub fn edition(token: Address) -> String {
-    let contracts = [&AppRegistry::BYTECODE, &DatasetRegistry::BYTECODE, &WorkerpoolRegistry::BYTECODE, &PocoHub::BYTECODE];
+    let contracts =
+        [&AppRegistry::BYTECODE, &DatasetRegistry::BYTECODE, &WorkerpoolRegistry::BYTECODE, &PocoHub::BYTECODE];
     let contracts: Vec<u8> = contracts.into_iter().flat_map(|code| code.to_vec()).chain(token.0.0).collect();
     Digest::of(&contracts).to_string()[..8].to_owned()
 }

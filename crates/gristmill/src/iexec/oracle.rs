@@ -120,8 +120,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     };
     let account = config.key.address();
     let sender = Sender::open(rpc.clone(), config.key, store::connect(&database)?, send_config).await?;
-    let topics =
-        [PocoHub::SchedulerNotice::SIGNATURE_HASH, PocoHub::TaskFinalize::SIGNATURE_HASH, PocoHub::TaskClaimed::SIGNATURE_HASH];
+    let topics = [
+        PocoHub::SchedulerNotice::SIGNATURE_HASH,
+        PocoHub::TaskFinalize::SIGNATURE_HASH,
+        PocoHub::TaskClaimed::SIGNATURE_HASH,
+    ];
     let filter = Filter::new().address(config.hub.hub).event_signature(topics.to_vec());
     let follow = FollowConfig::new(filter).start(config.hub.hub_block).known(store.known_blocks()?);
     let follow = if config.local_chain { follow.local() } else { follow };
@@ -294,7 +297,10 @@ impl Oracle {
     /// App, arguments and files; the inner error is a reason that will not change.
     async fn fill(&self, terms: &mut Terms, deal: &IPocoHub::Deal) -> Result<Result<(), String>> {
         if deal.trust > U256::from(1) {
-            return Ok(Err(format!("trust {} needs signatures of bonded workers, which this pool has not", deal.trust)));
+            return Ok(Err(format!(
+                "trust {} needs signatures of bonded workers, which this pool has not",
+                deal.trust
+            )));
         }
         match Request::parse(&deal.params) {
             Ok(Request { args, files }) => {

@@ -55,14 +55,7 @@ impl Store {
         self.connection.execute(
             "INSERT OR REPLACE INTO published (hash, hub, kind, body, signer, published_at_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                order.hash.0,
-                hub.0.0,
-                order.kind.path(),
-                serde_json::to_string(&order.json)?,
-                signer.0.0,
-                at.0
-            ],
+            params![order.hash.0, hub.0.0, order.kind.path(), serde_json::to_string(&order.json)?, signer.0.0, at.0],
         )?;
         Ok(())
     }

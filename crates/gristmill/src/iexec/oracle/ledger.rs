@@ -45,7 +45,10 @@ pub(super) enum Reading {
     NotYet,
     Runnable(Terms),
     /// None of its tasks can be run here.
-    Refused { terms: Terms, reason: String },
+    Refused {
+        terms: Terms,
+        reason: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,16 +62,31 @@ pub(super) struct Task {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Work {
     Taken,
-    Started { job: JobId },
+    Started {
+        job: JobId,
+    },
     /// The job is done; its outputs are to be put where the requester finds them.
-    Ran { job: JobId },
-    Reported { report: Report },
+    Ran {
+        job: JobId,
+    },
+    Reported {
+        report: Report,
+    },
     /// A settlement is in the outbox, under the name of the first task of its batch.
-    Settling { batch: u64 },
-    Failed { reason: String },
-    Declining { batch: u64, reason: String },
+    Settling {
+        batch: u64,
+    },
+    Failed {
+        reason: String,
+    },
+    Declining {
+        batch: u64,
+        reason: String,
+    },
     /// Nothing more will be done: the chain refuses what was tried.
-    Over { reason: String },
+    Over {
+        reason: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

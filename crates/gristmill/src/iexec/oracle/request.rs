@@ -31,7 +31,9 @@ pub(super) enum RequestError {
     OpenQuote,
     #[error("{0} input files are more than {INPUT_FILES_MAX}")]
     TooManyFiles(usize),
-    #[error("input file `{0}` is not stored here: this pool fetches nothing from elsewhere, but `/ipfs/` with a BLAKE3 CID")]
+    #[error(
+        "input file `{0}` is not stored here: this pool fetches nothing from elsewhere, but `/ipfs/` with a BLAKE3 CID"
+    )]
     ForeignFile(String),
     #[error("results are kept by this pool and served like IPFS: it cannot put them on `{0}`")]
     Storage(String),
