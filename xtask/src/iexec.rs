@@ -353,7 +353,7 @@ impl Cli {
         let found = self.call(&["orderbook", "dataset", &market.dataset])?;
         ensure!(found["datasetOrders"][0]["remaining"] == 10, "{found}");
         let found = self.call(&["orderbook", "workerpool", "--category", "0"])?;
-        ensure!(found["workerpoolOrders"][0]["workerpool"] == market.workerpool.to_lowercase(), "{found}");
+        ensure!(found["workerpoolOrders"][0]["workerpool"] == market.workerpool.as_str(), "{found}");
         let found = self.call(&["orderbook", "requester", REQUESTER.address, "--category", "0"])?;
         ensure!(amount(&found["count"])? == 1, "{found}");
 
