@@ -360,7 +360,7 @@ impl Cli {
         let args =
             ["app", "run", &market.app, "--workerpool", &market.workerpool, "--args", "1000", "--watch", "--force"];
         let ran = self.call_as(&REQUESTER, &args)?;
-        let task = text(&ran["deals"][0]["tasks"][0]["taskid"])?;
+        let task = text(&ran["tasks"][0]["taskid"])?;
         ensure!(self.download(&task)?["primes.txt"] == "168\n", "{ran}");
         self.until("the order book to learn of the deal", || {
             let found = self.call(&["orderbook", "app", &market.app])?;
@@ -369,9 +369,9 @@ impl Cli {
 
         self.refused_as(&REQUESTER, &["order", "unpublish", "--app", "--force"], "published")?;
         self.call_as(&PROVIDER, &["order", "unpublish", "--app", "--force"])?;
-        self.call_as(&OPERATOR, &["order", "unpublish", "--workerpool", "--all", "--force"])?;
+        self.call_as(&OPERATOR, &["order", "unpublish", "--workerpool", "--force"])?;
         ensure!(amount(&self.call(&["orderbook", "app", &market.app])?["count"])? == 0, "the app is still offered");
-        self.refused_as(&REQUESTER, &args, "workerpoolorder")
+        self.refused_as(&REQUESTER, &args, "No order available")
     }
 
     /// An image that no registry of ours has: refunded at once.
@@ -402,7 +402,7 @@ impl Cli {
         {
             self.call_as(owner, &["order", "cancel", &format!("--{kind}"), "--force"])?;
         }
-        self.refused_as(&REQUESTER, &["order", "fill"], "order")?;
+        self.refused_as(&REQUESTER, &["order", "fill"], "consumed")?;
 
         // Ten times one second: the shortest wait that the chain and the tool agree upon.
         self.configure(|config| {
@@ -446,7 +446,6 @@ impl Cli {
         let (deal, tasks) = self.fill()?;
         ensure!(self.stake(&REQUESTER)? == (before.0 - 10, before.1 + 10), "the price of two tasks is not locked");
         self.until("the deal's end", || Ok(self.call(&["deal", "show", &deal])?["deal"]["deadlineReached"] == true))?;
-        self.call_as(&REQUESTER, &["task", "claim", &tasks[0]])?;
         self.call_as(&REQUESTER, &["deal", "claim", &deal])?;
         for task in &tasks {
             let shown = self.call(&["task", "show", task])?;

@@ -70,6 +70,7 @@ enum Standing {
 struct Refusal(StatusCode, String);
 
 impl Refusal {
+    #[expect(clippy::needless_pass_by_value, reason = "errors are given away here, at the end of their life")]
     fn new(status: StatusCode, error: impl ToString) -> Self {
         Self(status, error.to_string())
     }

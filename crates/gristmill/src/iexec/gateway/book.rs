@@ -239,8 +239,8 @@ mod tests {
         Published { order, signer: ALICE, remaining, at: UnixMillis(at) }
     }
 
-    fn prices(book: &Book, query: Query) -> Vec<u64> {
-        let query = Query { app: Some(Who::One(APP)), ..query };
+    fn prices(book: &Book, query: &Query) -> Vec<u64> {
+        let query = Query { app: Some(Who::One(APP)), ..query.clone() };
         book.list(Kind::App, &query).orders.iter().map(|found| found.order.terms.price.to::<u64>()).collect()
     }
 
@@ -260,22 +260,22 @@ mod tests {
         let pool = Some(("workerpoolrestrict", BOB));
         let book = Book::restore([published(1, 1, None, 0), published(2, 2, pool, 0)]);
         let of = |workerpool, is_workerpool_strict| Query { workerpool, is_workerpool_strict, ..Query::default() };
-        assert_eq!(prices(&book, of(None, false)), [1]);
-        assert_eq!(prices(&book, of(Some(Who::One(BOB)), false)), [1, 2]);
-        assert_eq!(prices(&book, of(Some(Who::One(ALICE)), false)), [1]);
-        assert_eq!(prices(&book, of(Some(Who::One(BOB)), true)), [2]);
-        assert_eq!(prices(&book, of(Some(Who::Any), false)), [1, 2]);
+        assert_eq!(prices(&book, &of(None, false)), [1]);
+        assert_eq!(prices(&book, &of(Some(Who::One(BOB)), false)), [1, 2]);
+        assert_eq!(prices(&book, &of(Some(Who::One(ALICE)), false)), [1]);
+        assert_eq!(prices(&book, &of(Some(Who::One(BOB)), true)), [2]);
+        assert_eq!(prices(&book, &of(Some(Who::Any), false)), [1, 2]);
     }
 
     #[test]
     fn tags_and_volumes_bound_what_is_found() {
         let book = Book::restore([published(1, 1, None, 0), published(2, 2, None, 0b1001)]);
         let tag = |tag| Some(B256::with_last_byte(tag));
-        assert_eq!(prices(&book, Query { min_tag: tag(1), ..Query::default() }), [2]);
-        assert_eq!(prices(&book, Query { max_tag: tag(1), ..Query::default() }), [1]);
-        assert_eq!(prices(&book, Query { max_tag: tag(0b1011), ..Query::default() }), [1, 2]);
-        assert_eq!(prices(&book, Query { min_volume: Some(6), ..Query::default() }), [0; 0]);
-        assert_eq!(prices(&book, Query { min_volume: Some(5), ..Query::default() }), [1, 2]);
+        assert_eq!(prices(&book, &Query { min_tag: tag(1), ..Query::default() }), [2]);
+        assert_eq!(prices(&book, &Query { max_tag: tag(1), ..Query::default() }), [1]);
+        assert_eq!(prices(&book, &Query { max_tag: tag(0b1011), ..Query::default() }), [1, 2]);
+        assert_eq!(prices(&book, &Query { min_volume: Some(6), ..Query::default() }), [0; 0]);
+        assert_eq!(prices(&book, &Query { min_volume: Some(5), ..Query::default() }), [1, 2]);
     }
 
     #[test]

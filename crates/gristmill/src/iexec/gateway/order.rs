@@ -175,10 +175,10 @@ impl Order {
         let sign: Bytes = read(sign)?;
         let signed = Value::Object(signed);
         let (hash, terms) = match kind {
-            Kind::App => app(read(signed)?, domain),
-            Kind::Dataset => dataset(read(signed)?, domain),
-            Kind::Workerpool => workerpool(read(signed)?, domain),
-            Kind::Request => request(read(signed)?, domain),
+            Kind::App => app(&read(signed)?, domain),
+            Kind::Dataset => dataset(&read(signed)?, domain),
+            Kind::Workerpool => workerpool(&read(signed)?, domain),
+            Kind::Request => request(&read(signed)?, domain),
         };
         if terms.volume.is_zero() {
             return Err(OrderError::NoVolume);
@@ -215,7 +215,7 @@ fn decimal(name: &str, value: &Value) -> Result<Value, OrderError> {
     })
 }
 
-fn app(order: typed::AppOrder, domain: &Eip712Domain) -> (B256, Terms) {
+fn app(order: &typed::AppOrder, domain: &Eip712Domain) -> (B256, Terms) {
     let hash = order.eip712_signing_hash(domain);
     let terms = Terms {
         app: order.app,
@@ -230,7 +230,7 @@ fn app(order: typed::AppOrder, domain: &Eip712Domain) -> (B256, Terms) {
     (hash, terms)
 }
 
-fn dataset(order: typed::DatasetOrder, domain: &Eip712Domain) -> (B256, Terms) {
+fn dataset(order: &typed::DatasetOrder, domain: &Eip712Domain) -> (B256, Terms) {
     let hash = order.eip712_signing_hash(domain);
     let terms = Terms {
         app: order.apprestrict,
@@ -245,7 +245,7 @@ fn dataset(order: typed::DatasetOrder, domain: &Eip712Domain) -> (B256, Terms) {
     (hash, terms)
 }
 
-fn workerpool(order: typed::WorkerpoolOrder, domain: &Eip712Domain) -> (B256, Terms) {
+fn workerpool(order: &typed::WorkerpoolOrder, domain: &Eip712Domain) -> (B256, Terms) {
     let hash = order.eip712_signing_hash(domain);
     let terms = Terms {
         app: order.apprestrict,
@@ -262,7 +262,7 @@ fn workerpool(order: typed::WorkerpoolOrder, domain: &Eip712Domain) -> (B256, Te
     (hash, terms)
 }
 
-fn request(order: typed::RequestOrder, domain: &Eip712Domain) -> (B256, Terms) {
+fn request(order: &typed::RequestOrder, domain: &Eip712Domain) -> (B256, Terms) {
     let hash = order.eip712_signing_hash(domain);
     let terms = Terms {
         app: order.app,
