@@ -664,18 +664,6 @@ fn a_good_past_lets_nobody_lie() {
     }
 }
 
-/// Those that lie at a lower rate once they are trusted.
-#[test]
-fn a_good_past_helps_nobody_who_lies_seldom() {
-    for share in SHARES {
-        for (rate, after) in [0.05, 0.25, 0.5].into_iter().flat_map(|rate| [10, 50, 100].map(|after| (rate, after))) {
-            let tasks = if share > 0.2 { 400 + 12 * after as usize } else { 500 + 14 * after as usize };
-            let name = format!("lies at {:.0}% after {after}", 100.0 * rate);
-            check(&name, &Scenario { tasks, ..scenario(share, Nature::Liar { rate, after }) });
-        }
-    }
-}
-
 /// A low rate comes closest to the bound: it leaves the liars time.
 #[test]
 fn colluders_that_know_each_other_do_not_know_who_is_asked_next() {
