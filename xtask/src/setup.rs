@@ -1,10 +1,10 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{npm, run, say};
+use crate::run::{npm, root, run, say};
 
 /// Everything the tests need besides Rust, Node, Python and a C compiler.
 pub(crate) fn all() -> Result<()> {
@@ -12,7 +12,76 @@ pub(crate) fn all() -> Result<()> {
         npm_packages(dir)?;
     }
     chromium()?;
-    strace()
+    strace()?;
+    // Of Debian's names; elsewhere the tests say what they miss.
+    programs(&[("busybox", "busybox-static"), ("docker-registry", "docker-registry")])?;
+    qemu()?;
+    guest_kernel()
+}
+
+fn programs(wanted: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> =
+        wanted.iter().filter(|(program, _)| !in_path(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() || !in_path("apt-get") {
+        return Ok(());
+    }
+    say(&format!("installing {} with apt-get", missing.join(" ")));
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"][..], &missing].concat())
+}
+
+fn qemu() -> Result<()> {
+    let program = format!("qemu-system-{}", std::env::consts::ARCH);
+    if cfg!(target_arch = "x86_64") { programs(&[(&program, "qemu-system-x86")]) } else { Ok(()) }
+}
+
+/// Debian's kernel for virtual machines, and the modules a tiny guest needs, unpacked beside the build and not installed.
+fn guest_kernel() -> Result<()> {
+    let place = root().join("target/vm-kernel");
+    if place.join("vmlinuz").exists() || !cfg!(target_arch = "x86_64") || !in_path("apt-get") {
+        return Ok(());
+    }
+    say("fetching a kernel for virtual machines with apt-get");
+    let work = root().join("target/vm-kernel-package");
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work)?;
+    let depends = Command::new("apt-cache").args(["depends", "linux-image-cloud-amd64"]).output()?;
+    let depends = String::from_utf8_lossy(&depends.stdout).into_owned();
+    let package = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .context("apt knows no kernel: `apt-get update` may help")?;
+    run(Command::new("apt-get").args(["download", "-qq", package]).current_dir(&work))?;
+    let archive = only_entry(&work)?;
+    run(Command::new("dpkg").arg("-x").arg(archive).arg(work.join("unpacked")))?;
+    fs::create_dir_all(&place)?;
+    let modules = only_entry(&work.join("unpacked/lib/modules"))?.join("kernel/drivers");
+    for module in GUEST_MODULES {
+        let name = Path::new(module).file_name().context("a path of a file")?;
+        fs::copy(modules.join(module), place.join(name))?;
+    }
+    for entry in fs::read_dir(work.join("unpacked/boot"))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")) {
+            fs::copy(&path, place.join("vmlinuz"))?;
+        }
+    }
+    Ok(fs::remove_dir_all(work)?)
+}
+
+const GUEST_MODULES: [&str; 7] = [
+    "virtio/virtio.ko",
+    "virtio/virtio_ring.ko",
+    "virtio/virtio_pci_modern_dev.ko",
+    "virtio/virtio_pci_legacy_dev.ko",
+    "virtio/virtio_pci.ko",
+    "block/virtio_blk.ko",
+    "char/virtio_console.ko",
+];
+
+fn only_entry(dir: &Path) -> Result<PathBuf> {
+    let mut entries = fs::read_dir(dir)?;
+    Ok(entries.next().with_context(|| format!("{} is empty", dir.display()))??.path())
 }
 
 /// Installs what a folder's lock file names; anew only when that has changed.

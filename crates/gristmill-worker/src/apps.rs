@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use gristmill_data::{BlobStore, TransferError, fetch};
-use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runtime, Target};
+use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runtime, SizedBlob, Target};
 use gristmill_proto::array::{LINES_BYTES_MAX, Value, values_of};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::JobSpec;
@@ -35,6 +35,9 @@ pub(crate) enum AppError {
     #[error("cannot unpack app {app} to {}: {source}", path.display())]
     Unpack { app: Digest, path: PathBuf, source: io::Error },
 }
+
+/// Longest part of an image.
+const PART_BYTES_MAX: u64 = 16 << 30;
 
 /// An app ready to run.
 pub(crate) struct PreparedApp {
@@ -102,6 +105,12 @@ impl AppCache {
             inputs.push((input.path.clone(), self.blobs.verified_path(input.digest)?));
         }
         Ok(inputs)
+    }
+
+    /// Something that the app's target names beside its files: a part of an image, a disk.
+    pub(crate) async fn part(&self, part: SizedBlob) -> Result<PathBuf, AppError> {
+        self.fetch(part.digest, part.size.min(PART_BYTES_MAX)).await?;
+        Ok(self.blobs.verified_path(part.digest)?)
     }
 
     /// The task's lines of files in the job's array, by name.

@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use gristmill_data::{TransferError, upload};
-use gristmill_proto::app::{ProcessTarget, Runtime, Target, is_plain_path};
+use gristmill_proto::app::{
+    ContainerTarget, Disk, ImageSource, OciBlob, ProcessTarget, Runtime, SizedBlob, Target, VmTarget, is_plain_path,
+};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::JobSpec;
@@ -18,15 +21,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::apps::{AppCache, AppError};
+use crate::container::{self, ImageError, Images, Parts, Place};
 use crate::patience::Patience;
 use crate::process::{self, Attempt, Finished, RunError};
 use crate::sandbox::Sandbox;
 use crate::session::Event;
+use crate::vm::{self, Accel, Machine};
 
 pub(crate) struct Attempts {
     pub(crate) worker: WorkerId,
     pub(crate) sandbox: Sandbox,
     pub(crate) apps: AppCache,
+    pub(crate) images: Images,
+    /// Nothing where there are no virtual machines.
+    pub(crate) accel: Option<Accel>,
+    /// For the disks of virtual machines.
+    pub(crate) scratch: PathBuf,
     pub(crate) client: Client,
     pub(crate) pool_url: String,
 }
@@ -37,6 +47,10 @@ enum AttemptError {
     App(#[from] AppError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error("the image's archive: {0}")]
+    Layout(io::Error),
     #[error("this worker does not offer the runtime {0}")]
     NotOffered(Runtime),
     #[error("output {path}: {source}")]
@@ -89,7 +103,8 @@ impl Attempts {
         let inputs = unless(cancel, self.apps.inputs(job)).await??;
         let lines = unless(cancel, self.apps.lines(job, lease.task.index)).await??;
         let entry = match &app.target {
-            Target::Process(ProcessTarget { entry, .. }) => entry,
+            Target::Process(ProcessTarget { entry, .. }) => entry.as_str(),
+            Target::Container(_) | Target::Vm(_) => "",
             other => return Err(AttemptError::NotOffered(other.runtime())),
         };
         let attempt = Attempt {
@@ -104,10 +119,57 @@ impl Attempts {
             lines: &lines,
         };
         let progress = |done| drop(events.send(Event::Progress(lease.lease, done)));
-        let finished = process::run(&self.sandbox, &attempt, progress, cancel.clone()).await?;
+        let finished = match &app.target {
+            Target::Container(target) => {
+                let image = unless(cancel, self.image(target)).await??;
+                let entrypoint = &target.entrypoint;
+                container::run(&self.sandbox, &attempt, &image, entrypoint, progress, cancel.clone()).await?
+            }
+            Target::Vm(target) => {
+                let accel = self.accel.ok_or(AttemptError::NotOffered(Runtime::Vm))?;
+                let machine = unless(cancel, self.machine(target)).await??;
+                let scratch = &self.scratch;
+                vm::run(&self.sandbox, accel, &attempt, &machine, scratch, progress, cancel.clone()).await?
+            }
+            _ => process::run(&self.sandbox, &attempt, progress, cancel.clone()).await?,
+        };
         let files = unless(cancel, self.hand_in(&finished, upload_token)).await??;
         let Finished { exit, answer, stdout, stderr, usage, .. } = finished;
         Ok(Outcome { exit, answer, files, stdout, stderr, usage })
+    }
+
+    async fn image(&self, target: &ContainerTarget) -> Result<container::Prepared, AttemptError> {
+        let mut parts = Parts::default();
+        let place = match &target.image.from {
+            ImageSource::Registry(name) => Place::Registry(name.clone()),
+            ImageSource::Layout(layout) => {
+                let archive = self.apps.part(*layout).await?;
+                Place::Parts(Parts::of_layout(&archive).map_err(AttemptError::Layout)?)
+            }
+            ImageSource::Blobs(blobs) => {
+                for OciBlob { oci, digest, size } in blobs {
+                    let path = self.apps.part(SizedBlob { digest: *digest, size: *size }).await?;
+                    parts.add(*oci, path).map_err(AttemptError::Layout)?;
+                }
+                Place::Parts(parts)
+            }
+        };
+        let shows_app = !target.files.is_empty();
+        Ok(self.images.prepare(target.image.digest, &place, &target.arch, shows_app).await?)
+    }
+
+    async fn machine(&self, target: &VmTarget) -> Result<Machine, AttemptError> {
+        let mut machine = Machine::of(target);
+        if let Some(Disk { image, format }) = target.disk {
+            machine.disk = Some((self.apps.part(image).await?, format));
+        }
+        if let Some(kernel) = &target.kernel {
+            machine.kernel = Some(self.apps.part(kernel.image).await?);
+            if let Some(initrd) = kernel.initrd {
+                machine.initrd = Some(self.apps.part(initrd).await?);
+            }
+        }
+        Ok(machine)
     }
 
     /// Uploads the output files. Their names and sizes were the app's to choose, so they are checked as anyone's.

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::sandbox::{Config, Part, Sandbox, SandboxError};
+use crate::sandbox::{Config, Isolation, Part, Sandbox, SandboxError};
+use crate::vm::Accel;
 
 /// One line of the doctor's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,12 +36,44 @@ pub async fn examine(config: Config) -> Vec<Finding> {
         }
     };
     let isolation = sandbox.isolation();
+    let machines = machines(&sandbox).await;
     let whole = "namespaces, private root, unprivileged user, seccomp filter and limits hold";
     vec![
         Finding { about: "sandbox", state: State::Good, found: whole.into(), advice: None },
+        class(&isolation),
         control_groups(&isolation.control_groups),
         landlock(isolation.landlock),
+        machines,
     ]
+}
+
+async fn machines(sandbox: &Sandbox) -> Finding {
+    let about = "virtual machines";
+    let scratch = std::env::temp_dir();
+    let weaker =
+        |found: String, advice: &str| Finding { about, state: State::Weaker, found, advice: Some(advice.into()) };
+    match Accel::choose(sandbox, &scratch).await {
+        Ok(Accel::Kvm) => Finding { about, state: State::Good, found: "KVM runs a guest's code".into(), advice: None },
+        Ok(Accel::Tcg) => match Accel::Tcg.runs(sandbox, &scratch).await {
+            Ok(()) => weaker("translated by QEMU: several times slower, as well contained".into(), KVM),
+            Err(error) => weaker(error.to_string(), "jobs with virtual machines go elsewhere; install another QEMU"),
+        },
+        Err(error) => {
+            weaker(error.to_string(), "to take jobs with virtual machines, install QEMU (Debian: qemu-system-x86)")
+        }
+    }
+}
+
+const KVM: &str = "to be faster, let the worker's user open /dev/kvm (a worker of root's: everyone), on a processor whose \
+    virtualisation is switched on and really there";
+
+fn class(isolation: &Isolation) -> Finding {
+    let (about, class) = ("isolation class", isolation.class());
+    let (state, advice) = match class {
+        2.. => (State::Good, None),
+        _ => (State::Weaker, Some("jobs that ask for `isolation >= 2` go elsewhere: see what is weaker below".into())),
+    };
+    Finding { about, state, found: class.to_string(), advice }
 }
 
 fn control_groups(found: &Result<u8, String>) -> Finding {

@@ -5,12 +5,15 @@
 
 mod apps;
 mod attempts;
+pub mod container;
 pub mod doctor;
 pub mod link;
 mod patience;
+pub mod prison;
 pub mod process;
 mod role;
 pub mod sandbox;
 mod session;
+pub mod vm;
 
 pub use role::{Config, Worker, WorkerError};

@@ -15,10 +15,10 @@ use nix::libc::{SIGXCPU, SIGXFSZ};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::capture::STREAM_BYTES_MAX;
-use crate::sandbox::out::ListError;
+pub(crate) use self::capture::STREAM_BYTES_MAX;
+pub(crate) use crate::sandbox::out::ListError;
 use crate::sandbox::running::{Ended, Running, Streams};
-use crate::sandbox::wire::Status;
+use crate::sandbox::wire::{Spec, Status};
 use crate::sandbox::{Part, Sandbox, SandboxError};
 
 pub use crate::sandbox::out::{OutDir, OutFile};
@@ -78,6 +78,8 @@ pub enum RunError {
     Sandbox(#[from] SandboxError),
     #[error("reading /out: {0}")]
     Out(std::io::Error),
+    #[error("making the disks of a virtual machine: {0}")]
+    Disks(std::io::Error),
 }
 
 /// Why an attempt did not come to its own end.
@@ -94,9 +96,21 @@ pub async fn run(
     progress: impl Fn(u64) + Send,
     cancel: CancellationToken,
 ) -> Result<Finished, RunError> {
+    run_on(sandbox, attempt, progress, cancel, |_| {}).await
+}
+
+/// The same on another ground than the app's own files: `stand` changes what a native program would be given.
+pub(crate) async fn run_on(
+    sandbox: &Sandbox,
+    attempt: &Attempt<'_>,
+    progress: impl Fn(u64) + Send,
+    cancel: CancellationToken,
+    stand: impl FnOnce(&mut Spec),
+) -> Result<Finished, RunError> {
     let limits = &attempt.job.limits;
     let mut spec = sandbox.walls(limits);
     text::describe(attempt, &mut spec).map_err(RunError::Job)?;
+    stand(&mut spec);
     let started = Instant::now();
     let (mut running, streams) = sandbox.start(spec, limits)?;
 

@@ -17,10 +17,12 @@ use tracing::{info, warn};
 
 use crate::apps::AppCache;
 use crate::attempts::Attempts;
+use crate::container::{IMAGES_BYTES_MAX, Images, Registries, Registry};
 use crate::link::{LinkError, worker_url};
 use crate::patience::Patience;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::session::Session;
+use crate::vm::Accel;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -47,11 +49,19 @@ pub enum WorkerError {
     Key { path: PathBuf },
     #[error("the pool's address must begin with http:// or https://, not `{0}`")]
     Url(String),
+    #[error("{} does not say how registries are reached: {reason}\n\nhint: write {EXAMPLE}", path.display())]
+    Registries { path: PathBuf, reason: String },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
     Blobs(#[from] gristmill_data::StoreError),
 }
+
+const EXAMPLE: &str = r#"{"docker.io": {"mirrors": ["mirror.example"], "login": {"user": "…", "password": "…"}}}"#;
+/// The label that says how virtual machines run: `vm == kvm`.
+const VM: &str = "vm";
+/// The label by which jobs ask for the walls they want: `isolation >= 2`.
+const ISOLATION: &str = "isolation";
 
 /// A connection that lasted so long was a good one: the next failure starts with short pauses again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(60);
@@ -71,10 +81,26 @@ impl Worker {
         let sandbox = Sandbox::open(config.sandbox).await?;
         let client = Client::new();
         let blobs = BlobStore::open(&config.data_dir)?;
-        let runtimes = vec![Runtime::Process];
+        let scratch = config.data_dir.join("machines");
+        // What a worker that was killed has left.
+        let _ = fs::remove_dir_all(&scratch);
+        fs::create_dir_all(&scratch).map_err(|source| WorkerError::Folder { path: scratch.clone(), source })?;
+        let accel = Accel::choose(&sandbox, &scratch).await.ok();
+        let vm = accel.map(|_| Runtime::Vm);
+        let runtimes: Vec<_> = [Runtime::Process, Runtime::Container].into_iter().chain(vm).collect();
+        let known = load_registries(&config.data_dir.join("registries.json"))?;
+        let registries = Registries { client: client.clone(), known };
+        let images_dir = config.data_dir.join("images");
+        let images = Images::open(images_dir.clone(), registries, IMAGES_BYTES_MAX)
+            .map_err(|source| WorkerError::Folder { path: images_dir, source })?;
+        let mut labels = config.labels;
+        if let Some(accel) = accel {
+            labels.insert(VM.into(), accel.to_string());
+        }
+        labels.insert(ISOLATION.into(), sandbox.isolation().class().to_string());
         let apps =
             AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone(), runtimes.clone());
-        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, client, pool_url });
+        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, images, accel, scratch, client, pool_url });
         let offer = WorkerOffer {
             name: config.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -85,7 +111,7 @@ impl Worker {
             memory_bytes: config.memory_bytes,
             // The sandbox shows no device.
             gpus: 0,
-            labels: config.labels,
+            labels,
         };
         Ok(Self { session: Session::new(key, offer, socket_url, attempts), _folder: folder })
     }
@@ -128,6 +154,16 @@ fn lock_folder(dir: &Path) -> Result<File, WorkerError> {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(WorkerError::InUse { path: dir.to_owned() }),
         Err(fs::TryLockError::Error(error)) => Err(folder(error)),
+    }
+}
+
+/// Mirrors and sign-ins of registries, if the owner has any.
+fn load_registries(path: &Path) -> Result<BTreeMap<String, Registry>, WorkerError> {
+    let said = |reason: String| WorkerError::Registries { path: path.to_owned(), reason };
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| said(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(said(error.to_string())),
     }
 }
 

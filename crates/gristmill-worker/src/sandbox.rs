@@ -19,6 +19,7 @@ mod watch;
 pub(crate) mod wire;
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gristmill_proto::job::Limits;
 use nix::unistd::{Gid, Uid, geteuid};
@@ -26,9 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use self::cgroup::{Bounds, Cgroups, Group, Version};
 pub use self::launcher::{LAUNCHER_ARGUMENT, launcher_main};
-use self::running::{Running, Streams};
+use self::running::{Running, Spare, Streams};
 pub use self::wire::Part;
-use self::wire::Spec;
+use self::wire::{Ground, Spec};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -104,6 +105,8 @@ pub struct Sandbox {
     /// Without, limits of single processes and a watch inside the sandbox take their place. The error says why not.
     cgroups: Result<Cgroups, String>,
     landlock: bool,
+    /// For the next sandbox, so that it need not wait for what all have in common. Serves one and ends with it.
+    spare: Mutex<Option<Spare>>,
 }
 
 /// What hosts differ in.
@@ -114,16 +117,23 @@ pub struct Isolation {
     pub control_groups: Result<u8, String>,
 }
 
+impl Isolation {
+    /// What jobs may ask for, by the label `isolation`. 1: every required wall. 2: Landlock behind them, and limits kept
+    /// by the kernel. Virtual machines are not asked for by it, but by their runtime.
+    pub fn class(&self) -> u32 {
+        if self.landlock && self.control_groups.is_ok() { 2 } else { 1 }
+    }
+}
+
 impl Sandbox {
     /// Tries every part by entering a sandbox and leaving it before the program would start.
     pub async fn open(config: Config) -> Result<Self, SandboxError> {
         if geteuid().is_root() {
             config.host_ids.check()?;
         }
-        let mut sandbox = Self { config, cgroups: Cgroups::find(), landlock: false };
+        let mut sandbox = Self { config, cgroups: Cgroups::find(), landlock: false, spare: Mutex::default() };
         let limits = Limits { memory_bytes: 64 << 20, disk_bytes: 1 << 20, ..Limits::default() };
-        let app_dir = std::env::temp_dir();
-        let spec = Spec { app_dir, entry: None, args: vec![], env: vec![], inputs: vec![], ..sandbox.walls(&limits) };
+        let spec = Spec { app_dir: Some(std::env::temp_dir()), ..sandbox.walls(&limits) };
         let (running, _streams) = sandbox.start(spec, &limits)?;
         let ended = running.finish().await;
         match ended.failed {
@@ -147,11 +157,15 @@ impl Sandbox {
     /// Everything of a specification that does not depend on the app.
     pub(crate) fn walls(&self, limits: &Limits) -> Spec {
         Spec {
-            app_dir: PathBuf::new(),
-            entry: None,
+            ground: Ground::Bare,
+            app_dir: None,
+            program: None,
+            work_dir: "/out".into(),
+            inner_ids: (app::INNER_ID, app::INNER_ID),
             args: Vec::new(),
             env: Vec::new(),
             inputs: Vec::new(),
+            blank: Vec::new(),
             disk_bytes: limits.disk_bytes,
             cpu_ms: limits.cpu_ms,
             processes: limits.processes,
@@ -174,17 +188,40 @@ impl Sandbox {
             Err(_) => None,
         };
         spec.group.clone_from(&group);
-        Running::start(&self.config.launcher, &spec).map_err(|source| {
+        let started = self.take_spare(&spec).and_then(|spare| Running::start(spare, &spec));
+        // While the sandbox is being built.
+        *self.spare() = self.make_spare(&spec).ok();
+        started.map_err(|source| {
             // Nobody else will.
             group.iter().for_each(Group::remove);
             SandboxError::Launcher { launcher: self.config.launcher.clone(), source }
         })
+    }
+
+    fn take_spare(&self, spec: &Spec) -> std::io::Result<Spare> {
+        let spare = self.spare().take();
+        spare.map_or_else(|| self.make_spare(spec), Ok)
+    }
+
+    fn make_spare(&self, spec: &Spec) -> std::io::Result<Spare> {
+        Spare::spawn(&self.config.launcher, spec.host_ids)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Spare>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_without_a_part_is_of_a_lower_class() {
+        let class = |landlock, control_groups| Isolation { landlock, control_groups }.class();
+        assert_eq!(class(true, Ok(1)), 2);
+        assert_eq!([class(false, Ok(2)), class(true, Err(String::new()))], [1, 1]);
+    }
 
     #[test]
     fn host_ids_must_all_be_mapped_and_never_be_root() {

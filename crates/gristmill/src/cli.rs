@@ -9,6 +9,7 @@ mod iexec;
 mod job;
 mod key;
 mod oracle;
+mod prison;
 mod scheduler;
 mod simulate;
 mod vanity;

@@ -6,7 +6,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::Notify;
 
 /// A stream longer than this is an attack on the worker's processor: an app that has much to say writes a file.
-pub(super) const STREAM_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const STREAM_BYTES_MAX: u64 = 64 << 20;
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Reads to the end. Tells `flooded` and stops reading when the stream is too long.

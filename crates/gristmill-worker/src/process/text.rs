@@ -62,8 +62,8 @@ pub(super) fn describe(attempt: &Attempt<'_>, spec: &mut Spec) -> Result<(), Str
     ];
     let mut env = job.env.clone();
     env.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    spec.app_dir = app_dir.to_owned();
-    spec.entry = Some(entry.to_owned());
+    spec.app_dir = Some(app_dir.to_owned());
+    spec.program = Some(format!("/app/{entry}"));
     if too_long(&job.args, &places) {
         return Err(format!("error: the arguments may become longer than {ARGS_BYTES_MAX} bytes with their values"));
     }

@@ -42,47 +42,55 @@ pub(super) struct Descriptors {
 /// Returns only if it fails, or for a probe, which ends where the program would start.
 pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors, landlock: bool) -> Result<(), Failure> {
     setsid().part(Part::Limits, || "starting a session".into())?;
-    chdir("/out").part(Part::RootFilesystem, || "entering /out".into())?;
+    let work_dir = spec.work_dir.as_str();
+    chdir(work_dir).part(Part::RootFilesystem, || format!("entering {work_dir}"))?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .part(Part::Limits, || "unblocking signals".into())?;
     syscall::restore_broken_pipe_signal().part(Part::Limits, || "restoring a signal".into())?;
-    enter_user_namespace(&descriptors.host_proc)?;
+    enter_user_namespace(&descriptors.host_proc, spec.inner_ids)?;
     write_own(&descriptors.host_proc, "coredump_filter", "0").part(Part::Limits, || "emptying core dumps".into())?;
     limit_resources(spec).part(Part::Limits, || "setting a resource limit".into())?;
     syscall::drop_capabilities().part(Part::UnprivilegedUser, || "dropping capabilities".into())?;
     prctl::set_no_new_privs().part(Part::NoNewPrivileges, || "prctl".into())?;
     install_descriptors(descriptors).part(Part::Launcher, || "handing descriptors over".into())?;
-    let landlocked = landlock::install().part(Part::Landlock, || "restricting".into())?;
+    let landlocked = landlock::install(&spec.ground).part(Part::Landlock, || "restricting".into())?;
     if landlock && !landlocked {
         return Err(Failure { part: Part::Landlock, reason: "offered by the kernel but not enforced".into() });
     }
-    let (program, args, env) = command(spec)?;
+    let (programs, args, env) = command(spec)?;
     // Late, or a busy machine would make the walls wait too.
     syscall::set_nice(NICE).part(Part::Limits, || "lowering the priority".into())?;
-    seccomp::install().part(Part::Seccomp, || "installing the filters".into())?;
-    let Some(program) = program else { return Ok(()) };
-    let Err::<Infallible, Errno>(errno) = execve(&program, &args, &env);
-    Err(Failure { part: Part::Program, reason: format!("{}: {}", program.to_string_lossy(), errno.desc()) })
+    seccomp::install(&spec.ground).part(Part::Seccomp, || "installing the filters".into())?;
+    let Some(name) = &spec.program else { return Ok(()) };
+    let mut said = Errno::ENOENT;
+    for program in programs {
+        let Err::<Infallible, Errno>(errno) = execve(&program, &args, &env);
+        // Of the places where a name is looked for, most do not have it.
+        if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+            said = errno;
+        }
+    }
+    Err(Failure { part: Part::Program, reason: format!("{name}: {}", said.desc()) })
 }
 
 /// The app gets a user namespace of its own: the mounts, processes and host name it sees belong to another one, over
 /// which even a capability it might win here would give it no power. It also makes the process limit count only
 /// this sandbox's processes.
-fn enter_user_namespace(host_proc: &OwnedFd) -> Result<(), Failure> {
+fn enter_user_namespace(host_proc: &OwnedFd, inner: (u32, u32)) -> Result<(), Failure> {
     let (uid, gid) = (getuid(), getgid());
     // A process that changed its user may not write its own maps until it is dumpable again, as it is after exec.
     prctl::set_dumpable(true).part(Part::UserNamespace, || "prctl".into())?;
     unshare(CloneFlags::CLONE_NEWUSER).part(Part::UserNamespace, || "making the app's own".into())?;
-    write_maps(host_proc, INNER_ID, uid, gid)
+    write_maps(host_proc, inner, uid, gid)
 }
 
 /// Maps one user and one group, those of this process, into the user namespace it has just made.
-pub(super) fn write_maps(proc: &OwnedFd, inner: u32, uid: Uid, gid: Gid) -> Result<(), Failure> {
+pub(super) fn write_maps(proc: &OwnedFd, inner: (u32, u32), uid: Uid, gid: Gid) -> Result<(), Failure> {
     for (file, content) in [
         ("setgroups", "deny".to_owned()),
-        ("uid_map", format!("{inner} {uid} 1")),
-        ("gid_map", format!("{inner} {gid} 1")),
+        ("uid_map", format!("{} {uid} 1", inner.0)),
+        ("gid_map", format!("{} {gid} 1", inner.1)),
     ] {
         write_own(proc, file, &content).part(Part::UserNamespace, || format!("writing {file}"))?;
     }
@@ -136,13 +144,21 @@ fn install_descriptors(descriptors: &Descriptors) -> nix::Result<()> {
     syscall::close_on_exec_from(4)
 }
 
-type Command = (Option<CString>, Vec<CString>, Vec<CString>);
+type Command = (Vec<CString>, Vec<CString>, Vec<CString>);
 
+/// Where programs are looked for when the environment does not say.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The files to try, the arguments and the environment.
 fn command(spec: &Spec) -> Result<Command, Failure> {
     let text = |text: String| CString::new(text).part(Part::Program, || "argument or environment".into());
-    let Some(entry) = &spec.entry else { return Ok((None, Vec::new(), Vec::new())) };
-    let program = text(format!("/app/{entry}"))?;
-    let args = std::iter::once(Ok(program.clone())).chain(spec.args.iter().cloned().map(text));
+    let Some(program) = &spec.program else { return Ok(Default::default()) };
+    let path = spec.env.iter().find(|(name, _)| name == "PATH").map_or(PATH, |(_, path)| path);
+    let programs = match program.contains('/') {
+        true => vec![text(program.clone())?],
+        false => path.split(':').map(|place| text(format!("{place}/{program}"))).collect::<Result<_, _>>()?,
+    };
+    let args = std::iter::once(program).chain(&spec.args).cloned().map(text);
     let env = spec.env.iter().map(|(name, value)| text(format!("{name}={value}")));
-    Ok((Some(program), args.collect::<Result<_, _>>()?, env.collect::<Result<_, _>>()?))
+    Ok((programs, args.collect::<Result<_, _>>()?, env.collect::<Result<_, _>>()?))
 }

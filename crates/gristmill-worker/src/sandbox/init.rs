@@ -11,7 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Gid, Pid, Uid, setgroups, sethostname, setresgid, setresuid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
 use super::app::{self, Descriptors};
 use super::syscall::SingleThread;
@@ -21,7 +21,6 @@ use super::{landlock, root, syscall};
 
 /// What the launcher says on the lifeline.
 pub(super) const ADMITTED: &[u8] = &[1];
-const HOST_NAME: &str = "gristmill";
 
 pub(super) struct Init<'a> {
     pub(super) spec: &'a Spec,
@@ -48,9 +47,7 @@ pub(super) fn run(init: Init<'_>) -> ! {
 
 fn start(init: Init<'_>) -> Result<(), Failure> {
     let Init { spec, user, control, channel, lifeline, alone } = init;
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)
-        .part(Part::Namespaces, || "unshare".into())?;
-    sethostname(HOST_NAME).part(Part::Namespaces, || "naming the host".into())?;
+    unshare(CloneFlags::CLONE_NEWNS).part(Part::Namespaces, || "unshare".into())?;
     let landlock = landlock::offered();
     // Only Landlock keeps the app from opening what procfs shows, so without it the app gets none.
     let root = root::enter(spec, user, landlock)?;

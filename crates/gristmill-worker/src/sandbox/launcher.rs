@@ -13,16 +13,20 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Gid, Pid, Uid, getgid, getuid, write};
+use nix::unistd::{ForkResult, Pid, getgid, getuid, sethostname, write};
 
-use super::app;
 use super::cgroup::Group;
 use super::init::{self, Init};
 use super::syscall::SingleThread;
 use super::wire::{self, Context, Failure, Part, Report, Spec};
+use super::{app, seccomp};
 
 /// What a binary must see as its first argument to call [`launcher_main`].
 pub const LAUNCHER_ARGUMENT: &str = "sandbox-launcher";
+
+/// The second argument where the worker is root, and apps get users of the host's.
+pub(super) const AS_ROOT: &str = "as-root";
+const HOST_NAME: &str = "gristmill";
 
 /// The launcher's life. A binary that is given to [`super::Config`] as the launcher calls this first thing in `main`,
 /// before it starts any thread, if its first argument is [`LAUNCHER_ARGUMENT`].
@@ -53,12 +57,16 @@ fn take_control() -> nix::Result<OwnedFd> {
 }
 
 fn launch(control: &OwnedFd) -> Result<Option<Report>, Failure> {
+    let as_root = std::env::args_os().any(|argument| argument == AS_ROOT);
+    // Told when there is somebody who waits for it.
+    let entered = enter_namespaces(as_root);
+    seccomp::warm();
     let Some((spec, channel)) =
         wire::receive_spec(control.as_fd()).part(Part::Launcher, || "reading the specification".into())?
     else {
         return Ok(None);
     };
-    let started = start_init(&spec, control, channel);
+    let started = entered.and_then(|()| start_init(&spec, control, channel));
     let (init, lifeline) = started.inspect_err(|_| spec.group.iter().for_each(Group::remove))?;
     let admitted = admit(init, spec.group.as_ref(), &lifeline);
     if admitted.is_ok() {
@@ -76,7 +84,6 @@ fn start_init(spec: &Spec, control: &OwnedFd, channel: OwnedFd) -> Result<(Pid, 
     let alone = SingleThread::check().part(Part::Launcher, || "counting threads".into())?;
     let user = spec.host_ids.map(|ids| ids.pick(std::process::id()));
     let (lifeline, init_lifeline) = wire::socket_pair().part(Part::Launcher, || "socket pair".into())?;
-    enter_namespaces(user)?;
     match alone.fork().part(Part::Launcher, || "fork".into())? {
         ForkResult::Child => {
             drop(lifeline);
@@ -96,16 +103,19 @@ fn admit(init: Pid, group: Option<&Group>, lifeline: &OwnedFd) -> Result<(), Fai
     Ok(())
 }
 
-/// The next child is the first process of a new process namespace. An ordinary user needs a user namespace for it.
-fn enter_namespaces(user: Option<(Uid, Gid)>) -> Result<(), Failure> {
-    if user.is_some() {
-        return unshare(CloneFlags::CLONE_NEWPID).part(Part::Namespaces, || "unshare".into());
+/// Those that hold nothing of the app, made before it is known. The next child is the first process of a new process
+/// namespace. An ordinary user needs a user namespace for it.
+fn enter_namespaces(as_root: bool) -> Result<(), Failure> {
+    if !as_root {
+        let (uid, gid) = (getuid(), getgid());
+        unshare(CloneFlags::CLONE_NEWUSER).part(Part::UserNamespace, || "unshare".into())?;
+        let proc = open("/proc", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .part(Part::UserNamespace, || "opening /proc".into())?;
+        app::write_maps(&proc, (app::INNER_ID, app::INNER_ID), uid, gid)?;
     }
-    let (uid, gid) = (getuid(), getgid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID).part(Part::UserNamespace, || "unshare".into())?;
-    let proc = open("/proc", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-        .part(Part::UserNamespace, || "opening /proc".into())?;
-    app::write_maps(&proc, app::INNER_ID, uid, gid)
+    let all = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    unshare(all).part(Part::Namespaces, || "unshare".into())?;
+    sethostname(HOST_NAME).part(Part::Namespaces, || "naming the host".into())
 }
 
 /// Returns when the sandbox has ended, or the worker wants it to: whatever comes from the worker, even if only its end

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use gristmill_proto::app::is_plain_path;
 use gristmill_proto::outcome::{ANSWER_BYTES_MAX, Limit, OUTPUT_FILES_MAX, OUTPUT_PATHS_BYTES_MAX};
@@ -18,7 +19,20 @@ const ANSWER: &str = "result";
 
 /// `/out` of an attempt that is over. Lives in memory and vanishes when dropped.
 #[derive(Debug)]
-pub struct OutDir(OwnedFd);
+pub struct OutDir {
+    directory: OwnedFd,
+    _kept: Option<Kept>,
+}
+
+/// A folder of this machine, for one that does not vanish by itself.
+#[derive(Debug)]
+struct Kept(PathBuf);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// A file below `/out`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +57,12 @@ pub(crate) enum ListError {
 
 impl OutDir {
     pub(crate) fn new(directory: OwnedFd) -> Self {
-        Self(directory)
+        Self { directory, _kept: None }
+    }
+
+    /// Of what was unpacked on this machine; `folder` is removed with it.
+    pub(crate) fn kept(directory: OwnedFd, folder: PathBuf) -> Self {
+        Self { directory, _kept: Some(Kept(folder)) }
     }
 
     /// Opens a file that [`crate::process::run`] has listed.
@@ -53,14 +72,14 @@ impl OutDir {
 
     /// Whether the app met its disk limit.
     pub(crate) fn is_full(&self) -> bool {
-        fstatvfs(&self.0).is_ok_and(|disk| disk.blocks_free() == 0 || disk.files_free() == 0)
+        fstatvfs(&self.directory).is_ok_and(|disk| disk.blocks_free() == 0 || disk.files_free() == 0)
     }
 
     fn open_as(&self, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV);
-        Ok(openat2(self.0.as_fd(), path, how)?)
+        Ok(openat2(self.directory.as_fd(), path, how)?)
     }
 
     /// Regular files with plain paths that their owner may read, sorted; others are left out. `disk_bytes` bounds the sum of the sizes, which

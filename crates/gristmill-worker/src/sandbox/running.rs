@@ -15,10 +15,10 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-use super::SandboxError;
 use super::cgroup::Group;
-use super::launcher::LAUNCHER_ARGUMENT;
+use super::launcher::{AS_ROOT, LAUNCHER_ARGUMENT};
 use super::wire::{self, End, Report, Spec, Status, Watched};
+use super::{HostIds, SandboxError};
 
 /// The launcher answers at once or not at all.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
@@ -32,6 +32,7 @@ pub(crate) struct Running {
     seen: Ended,
 }
 
+#[derive(Debug)]
 pub(crate) struct Streams {
     pub(crate) stdout: pipe::Receiver,
     pub(crate) stderr: pipe::Receiver,
@@ -55,8 +56,17 @@ pub(crate) struct Ended {
     pub(crate) memory_peak_bytes: u64,
 }
 
-impl Running {
-    pub(super) fn start(launcher: &Path, spec: &Spec) -> io::Result<(Self, Streams)> {
+/// A launcher that has done all that is the same for every sandbox, and waits to be told which.
+#[derive(Debug)]
+pub(super) struct Spare {
+    child: Child,
+    control: OwnedFd,
+    channel: OwnedFd,
+    streams: Streams,
+}
+
+impl Spare {
+    pub(super) fn spawn(launcher: &Path, host_ids: Option<HostIds>) -> io::Result<Self> {
         let (control, launcher_control) = wire::socket_pair()?;
         let (stdout, app_stdout) = pipe2(OFlag::O_CLOEXEC)?;
         let (stderr, app_stderr) = pipe2(OFlag::O_CLOEXEC)?;
@@ -64,6 +74,7 @@ impl Running {
         fcntl(&control, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let child = Command::new(launcher)
             .arg(LAUNCHER_ARGUMENT)
+            .args(host_ids.map(|_| AS_ROOT))
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(launcher_control))
@@ -73,12 +84,19 @@ impl Running {
             .process_group(0)
             // Nor is it killed when dropped: the closed socket tells it to end, and it still has to tidy up.
             .spawn()?;
-        wire::send_spec(control.as_fd(), spec, &app_channel)?;
         let streams = Streams {
             stdout: pipe::Receiver::from_owned_fd(stdout)?,
             stderr: pipe::Receiver::from_owned_fd(stderr)?,
             channel: pipe::Receiver::from_owned_fd(channel)?,
         };
+        Ok(Self { child, control, channel: app_channel, streams })
+    }
+}
+
+impl Running {
+    pub(super) fn start(spare: Spare, spec: &Spec) -> io::Result<(Self, Streams)> {
+        let Spare { child, control, channel, streams } = spare;
+        wire::send_spec(control.as_fd(), spec, &channel)?;
         let group = spec.group.clone();
         Ok((Self { child, control: UnixStream::from_std(control.into())?, group, seen: Ended::default() }, streams))
     }

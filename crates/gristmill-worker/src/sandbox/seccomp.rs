@@ -10,6 +10,8 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
+use super::wire::Ground;
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Allowed, some of them with some arguments only: `not_permitted` and `wrong_family` below narrow clone, prctl, fcntl,
@@ -85,6 +87,10 @@ const ALLOWED_HERE: &[i64] = &[libc::SYS_renameat];
 const IOCTLS: [u64; 7] =
     [libc::TCGETS, libc::TIOCGWINSZ, libc::TIOCGPGRP, libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
 
+/// The byte of an ioctl's number that says whose it is; all of KVM's have this one.
+const IOCTL_KIND: u64 = 0xff00;
+const KVM_IOCTLS: u64 = 0xae00;
+
 const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -98,10 +104,21 @@ const F_NOTIFY: u64 = libc::F_NOTIFY as u64;
 const SET_ID_BITS: u64 = (libc::S_ISUID | libc::S_ISGID) as u64;
 
 /// In the order of installation: the kernel asks all of them, the last-installed first among equals.
-pub(super) fn install() -> seccompiler::Result<()> {
-    static PROGRAMS: LazyLock<[BpfProgram; 3]> =
-        LazyLock::new(|| [wrong_family(), not_permitted(), allow_list()].map(compile));
-    PROGRAMS.iter().try_for_each(|program| seccompiler::apply_filter(program))
+pub(super) fn install(ground: &Ground) -> seccompiler::Result<()> {
+    if let Ground::Machine { kvm: true } = ground {
+        let filters = [wrong_family(), not_permitted(), allow_list(ground)].map(compile);
+        return filters.iter().try_for_each(|program| seccompiler::apply_filter(program));
+    }
+    COMMON.iter().try_for_each(|program| seccompiler::apply_filter(program))
+}
+
+/// Of every ground but one.
+static COMMON: LazyLock<[BpfProgram; 3]> =
+    LazyLock::new(|| [wrong_family(), not_permitted(), allow_list(&Ground::Bare)].map(compile));
+
+/// Makes the filters before they are needed.
+pub(super) fn warm() {
+    LazyLock::force(&COMMON);
 }
 
 struct Filter {
@@ -121,10 +138,13 @@ fn errno(errno: i32) -> SeccompAction {
     SeccompAction::Errno(errno.cast_unsigned())
 }
 
-fn allow_list() -> Filter {
+fn allow_list(ground: &Ground) -> Filter {
     let mut rules: Rules = ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Vec::new())).collect();
-    rules
-        .insert(libc::SYS_ioctl, IOCTLS.iter().map(|command| all([argument(1, SeccompCmpOp::Eq, *command)])).collect());
+    let mut ioctls: Vec<_> = IOCTLS.iter().map(|command| all([argument(1, SeccompCmpOp::Eq, *command)])).collect();
+    if let Ground::Machine { kvm: true } = ground {
+        ioctls.push(all([argument(1, SeccompCmpOp::MaskedEq(IOCTL_KIND), KVM_IOCTLS)]));
+    }
+    rules.insert(libc::SYS_ioctl, ioctls);
     Filter { rules, matched: SeccompAction::Allow, otherwise: errno(libc::ENOSYS) }
 }
 
@@ -223,7 +243,7 @@ mod tests {
 
     #[test]
     fn filters_compile_and_fit_the_kernel() {
-        for filter in [wrong_family(), not_permitted(), allow_list()] {
+        for filter in [wrong_family(), not_permitted(), allow_list(&Ground::Machine { kvm: true })] {
             let length = compile(filter).len();
             assert!((1..4096).contains(&length), "{length} instructions");
         }
@@ -231,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_reaches_out_of_the_sandbox_is_not_on_the_list() {
-        let allowed = allow_list().rules;
+        let allowed = allow_list(&Ground::Machine { kvm: true }).rules;
         for call in [
             libc::SYS_clone3,
             libc::SYS_unshare,

@@ -20,13 +20,22 @@ const REPORT_BYTES_MAX: usize = 4096;
 /// What to run and within which walls. Paths are the host's unless said otherwise.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Spec {
-    pub(crate) app_dir: PathBuf,
-    /// Below `/app`. `None` builds the sandbox, enters it and ends there: how a host is probed.
-    pub(crate) entry: Option<String>,
+    pub(crate) ground: Ground,
+    /// The app's files, shown as `/app`.
+    pub(crate) app_dir: Option<PathBuf>,
+    /// A path inside, or a name to be looked for in the environment's `PATH`. `None` builds the sandbox, enters it and
+    /// ends there: how a host is probed.
+    pub(crate) program: Option<String>,
+    /// Inside.
+    pub(crate) work_dir: String,
+    /// Who the app is to itself: user and group.
+    pub(crate) inner_ids: (u32, u32),
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     /// Path below `/in` and the file shown there.
     pub(crate) inputs: Vec<(String, PathBuf)>,
+    /// Empty files in `/out` and their sizes, for programs that find their outputs there.
+    pub(crate) blank: Vec<(String, u64)>,
     pub(crate) disk_bytes: u64,
     pub(crate) cpu_ms: u64,
     pub(crate) processes: u32,
@@ -35,6 +44,17 @@ pub(crate) struct Spec {
     pub(crate) group: Option<Group>,
     /// The host user the app runs as; `None`: the user who runs the worker.
     pub(crate) host_ids: Option<super::HostIds>,
+}
+
+/// What the app stands on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ground {
+    /// Nothing but its own files.
+    Bare,
+    /// An unpacked image. What the app writes to it lies on its disk, and vanishes with that.
+    Image { rootfs: PathBuf },
+    /// The machine's installed programs, to read and execute; and its processor's virtualisation.
+    Machine { kvm: bool },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

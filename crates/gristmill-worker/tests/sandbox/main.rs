@@ -6,6 +6,7 @@
 mod bombs;
 mod contained;
 mod endings;
+mod escapes;
 mod host;
 mod inside;
 mod outputs;

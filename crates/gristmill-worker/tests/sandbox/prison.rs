@@ -11,6 +11,7 @@ use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::{JobSpec, Limits};
 use gristmill_proto::outcome::Exit;
+use gristmill_worker::prison::HOSTILE_PROGRAM;
 use gristmill_worker::process::{self, Attempt, Finished, RunError};
 use gristmill_worker::sandbox::{Config, HostIds, Sandbox};
 use tempfile::TempDir;
@@ -35,13 +36,21 @@ pub(crate) fn launcher() -> PathBuf {
     std::env::var_os(LAUNCHER_VARIABLE).map_or_else(|| env!("CARGO_BIN_EXE_gristmill-launcher").into(), PathBuf::from)
 }
 
-/// Compiled once per run of the suite, like the other.
+/// Written once per run of the suite.
 pub(crate) fn hostile_program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let cc = || compile("cc", &["-static", "-O1", "-pthread", "-Wall", "-Wextra", "-Werror"], "hostile.c");
-    PROGRAM.get_or_init(|| std::env::var_os(HOSTILE_VARIABLE).map_or_else(cc, PathBuf::from)).clone()
+    let write = || {
+        assert!(!HOSTILE_PROGRAM.is_empty(), "these tests need a static C library (Debian: libc6-dev)");
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+        let partial = program.with_extension(std::process::id().to_string());
+        std::fs::write(&partial, HOSTILE_PROGRAM).unwrap();
+        std::fs::rename(partial, &program).unwrap();
+        program
+    };
+    PROGRAM.get_or_init(|| std::env::var_os(HOSTILE_VARIABLE).map_or_else(write, PathBuf::from)).clone()
 }
 
+/// Compiled once per run of the suite.
 pub(crate) fn rust_program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let rustc = || compile("rustc", &["--edition=2024", "-Ctarget-feature=+crt-static"], "honest_program.rs");

@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use gristmill_proto::requirement::is_label;
 use gristmill_worker::{Config, Worker};
 use tokio_util::sync::CancellationToken;
 
+use super::prison;
 use crate::report::print_line;
 use crate::roles;
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct WorkerArgs {
+    #[command(subcommand)]
+    command: Option<WorkerCommand>,
     /// The pool to work for
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7117")]
     pool: String,
@@ -30,6 +34,12 @@ pub(super) struct WorkerArgs {
     labels: Vec<(String, String)>,
 }
 
+#[derive(Subcommand)]
+enum WorkerCommand {
+    /// Attack this machine's sandbox with a hostile program, and tell what it could not do
+    Prison(prison::PrisonArgs),
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     if !is_label(name) {
@@ -39,6 +49,9 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result<()> {
+    if let Some(WorkerCommand::Prison(args)) = args.command {
+        return prison::run(args).await;
+    }
     let config = Config {
         pool_url: args.pool,
         data_dir: roles::folder(args.data_dir, "worker")?,

@@ -1,11 +1,13 @@
 // A hostile program: `hostile ATTACK [ARGUMENT...]` tries one thing and prints "yes" if it worked, else "no: REASON".
-// Built statically by tests/sandbox.rs, and run both inside the sandbox and outside it, where the attack must work.
+// Built statically by build.rs, and run both inside a sandbox and outside it, where the attack must work.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -56,6 +58,11 @@ static int write_path(char **arg) {
     return verdict(fd >= 0 && write(fd, "x", 1) == 1);
 }
 
+static int replace_path(char **arg) {
+    unlink(arg[0]);
+    return write_path(arg);
+}
+
 static int list_path(char **arg) {
     struct dirent **entries;
     int count = scandir(arg[0], &entries, NULL, alphasort);
@@ -64,6 +71,11 @@ static int list_path(char **arg) {
         if (entries[i]->d_name[0] != '.') printf("%s ", entries[i]->d_name);
     puts("");
     return 0;
+}
+
+static int list_any(char **arg) {
+    DIR *directory = opendir(arg[0]);
+    return verdict(directory && readdir(directory));
 }
 
 static int mount_flags(char **arg) {
@@ -88,10 +100,44 @@ static int read_link(char **arg) {
     return 0;
 }
 
+// Does not wait for what never answers.
+static int connects(int fd, const void *address, socklen_t length) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK)) return 0;
+    if (!connect(fd, address, length)) return 1;
+    if (errno != EINPROGRESS) return 0;
+    struct pollfd waiting = {fd, POLLOUT, 0};
+    if (poll(&waiting, 1, 500) != 1) return 0;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    errno = error;
+    return !error;
+}
+
+static struct sockaddr_in internet(const char *host, int port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    inet_aton(host, &address.sin_addr);
+    return address;
+}
+
 static int tcp(char **arg) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(arg[0])), .sin_addr = {htonl(0x7f000001)}};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    return verdict(fd >= 0 && !connect(fd, (void *)&address, sizeof address));
+    struct sockaddr_in address = internet(arg[1] ? arg[1] : "127.0.0.1", atoi(arg[0]));
+    return verdict(connects(socket(AF_INET, SOCK_STREAM, 0), &address, sizeof address));
+}
+
+static int tcp_six(char **arg) {
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(arg[0])), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    return verdict(connects(socket(AF_INET6, SOCK_STREAM, 0), &address, sizeof address));
+}
+
+// Asks a name server, and waits for any answer.
+static int ask_names(char **arg) {
+    static const char question[] = "\0\7\1\0\0\1\0\0\0\0\0\0\7example\0\0\1\0\1";
+    struct sockaddr_in address = internet("127.0.0.1", atoi(arg[0]));
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0 || sendto(fd, question, sizeof question - 1, 0, (void *)&address, sizeof address) < 0) return verdict(0);
+    struct pollfd answer = {fd, POLLIN, 0};
+    return verdict(poll(&answer, 1, 500) == 1);
 }
 
 // A name that starts with @ is abstract.
@@ -138,6 +184,22 @@ static int trace_child(char **arg) {
     return verdict(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
+// The address of some memory of its own, and then nothing more.
+static int lend_secret(char **arg) {
+    static char secret[64];
+    snprintf(secret, sizeof secret, "%s", arg[0]);
+    printf("%p\n", (void *)secret);
+    fflush(stdout);
+    for (;;) pause();
+    return 0;
+}
+
+static int vm_read_of(char **arg) {
+    char byte = 0;
+    struct iovec local = {&byte, 1}, remote = {(void *)strtoul(arg[1], NULL, 0), 1};
+    return verdict(process_vm_readv(atoi(arg[0]), &local, 1, &remote, 1, 0) == 1 && byte);
+}
+
 // --- privileges ------------------------------------------------------------------------------------------------------
 
 static int set_uid(char **arg) { return verdict(!syscall(SYS_setresuid, atoi(arg[0]), atoi(arg[0]), atoi(arg[0]))); }
@@ -160,9 +222,32 @@ static int make_node(char **arg) {
     return verdict(!mknod(arg[0], kind | 0666, makedev(1, 3)));
 }
 
+// The way out of a root directory that is nothing but a change of name.
+static int escape_root(char **arg) {
+    char path[PATH_MAX], byte;
+    int below = open(".", O_RDONLY | O_DIRECTORY);
+    if (mkdir("deeper", 0700) && errno != EEXIST) return verdict(0);
+    if (below < 0 || chroot("deeper") || fchdir(below)) return verdict(0);
+    for (int i = 0; i < 64; i++)
+        if (chdir("..")) return verdict(0);
+    snprintf(path, sizeof path, ".%s", arg[0]);
+    int fd = open(path, O_RDONLY);
+    return verdict(fd >= 0 && read(fd, &byte, 1) == 1);
+}
+
 static int mount_tmpfs(char **arg) { return verdict(!mount("tmpfs", arg[0], "tmpfs", 0, NULL)); }
 static int remount_writable(char **arg) { return verdict(!mount(NULL, arg[0], NULL, MS_REMOUNT | MS_BIND, NULL)); }
 static int unmount(char **arg) { return verdict(!umount2(arg[0], MNT_DETACH)); }
+// First mounts something to do it to.
+static int mount_and(char **arg) {
+    const char *place = "mounted";
+    if (mkdir(place, 0700) && errno != EEXIST) return verdict(0);
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) return verdict(0);
+    if (mount("tmpfs", place, "tmpfs", MS_RDONLY, NULL)) return verdict(0);
+    if (!strcmp(arg[0], "unmount")) return verdict(!umount2(place, MNT_DETACH));
+    return verdict(!mount(NULL, place, NULL, MS_REMOUNT | MS_BIND, NULL));
+}
+
 static int change_root(char **arg) { return verdict(!chroot(arg[0])); }
 static int host_name(char **arg) { return verdict(!sethostname(arg[0], strlen(arg[0]))); }
 static int new_namespace(char **arg) { return verdict(!unshare(strtol(arg[0], NULL, 0))); }
@@ -200,6 +285,47 @@ static int io_uring(char **arg) {
     (void)arg;
     char parameters[120] = {0};
     return verdict(syscall(SYS_io_uring_setup, 1, parameters) >= 0);
+}
+
+static int read_session_keys(char **arg) {
+    (void)arg;
+    int keys[64];
+    return verdict(syscall(SYS_keyctl, 11 /* read */, -3 /* session keyring */, keys, sizeof keys) >= 0);
+}
+
+// A program that is in no file system.
+static int execute_memory(char **arg) {
+    char buffer[1 << 16];
+    int from = open(arg[0], O_RDONLY), to = syscall(SYS_memfd_create, "x", 0);
+    if (from < 0 || to < 0) return verdict(0);
+    for (ssize_t n; (n = read(from, buffer, sizeof buffer)) > 0;)
+        if (write(to, buffer, n) != n) return verdict(0);
+    char *args[] = {"x", "echo", "yes", NULL}, *env[] = {NULL};
+    fexecve(to, args, env);
+    return verdict(0);
+}
+
+static int watch_files(char **arg) {
+    int fd = syscall(SYS_inotify_init1, 0);
+    return verdict(fd >= 0 && syscall(SYS_inotify_add_watch, fd, arg[0], 0xfff) >= 0);
+}
+
+static int lease_file(char **arg) {
+    int fd = open(arg[0], O_RDONLY);
+    return verdict(fd >= 0 && !fcntl(fd, F_SETLEASE, F_RDLCK));
+}
+
+static int set_clock(char **arg) {
+    (void)arg;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return verdict(!clock_settime(CLOCK_REALTIME, &now));
+}
+
+// Moves itself into the control group whose file is named, out of the one that limits it.
+static int leave_group(char **arg) {
+    int fd = open(arg[0], O_WRONLY);
+    return verdict(fd >= 0 && write(fd, "0", 1) == 1);
 }
 
 static int foreign_call(char **arg) {
@@ -355,6 +481,27 @@ static int thread_bomb(char **arg) {
     return threads == most ? 0 : 1;
 }
 
+static int descriptor_bomb(char **arg) {
+    int opened = 0, most = atoi(arg[0]);
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    while (opened < most && open("/dev/null", O_RDONLY) >= 0) opened++;
+    return verdict(opened == most);
+}
+
+// Each process is refused a kernel buffer at some point; none is counted as its memory.
+static int pipe_bomb(char **arg) {
+    static char block[1 << 16];
+    long long kept = 0, most = atoll(arg[0]);
+    for (int ends[2]; kept < most && !pipe2(ends, O_NONBLOCK);) {
+        fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
+        for (ssize_t n; (n = write(ends[1], block, sizeof block)) > 0;) kept += n;
+    }
+    return verdict(kept >= most);
+}
+
 static int memory_bomb(char **arg) {
     size_t mebibytes = atol(arg[0]);
     for (size_t i = 0; i < mebibytes; i++) {
@@ -453,6 +600,13 @@ static int burn(char **arg) {
     return 0;
 }
 
+// Shows that nobody stops it.
+static int burn_a_while(char **arg) {
+    (void)arg;
+    for (time_t end = time(NULL) + 3; time(NULL) < end;) {}
+    return verdict(1);
+}
+
 // --- staying alive ---------------------------------------------------------------------------------------------------
 
 static void ignore_signals(void) {
@@ -493,6 +647,23 @@ static int stay(char **arg) {
     return 0;
 }
 
+// Outside nobody ends it: it stays when who started it goes.
+static int left_alone(char **arg) {
+    if (fork()) {
+        usleep(100000);
+        return 0;
+    }
+    for (int fd = 0; fd < 4; fd++) close(fd);
+    return !strcmp(arg[0], "stay") ? stay(arg + 1) : 99;
+}
+
+// Another attempt, with something to hide.
+static int keep_secret(char **arg) {
+    write_file("/out/secret", arg[0]);
+    for (;;) pause();
+    return 0;
+}
+
 static int close_streams(char **arg) {
     close(1);
     close(2);
@@ -525,6 +696,19 @@ static int out_links(char **arg) {
     write_file("/out/new\nline", "x");
     write_file("/out/back\\slash", "x");
     write_file("/out/not-utf8-\xff", "x");
+    return 0;
+}
+
+// Keeps changing a file into a link and back until it is killed.
+static int out_race(char **arg) {
+    mkdir("/out/swapped", 0755);
+    write_file("/out/swapped/secret", "own");
+    symlink(arg[0], "/out/link");
+    if (!fork()) {
+        setsid();
+        for (;;) renameat2(AT_FDCWD, "/out/swapped", AT_FDCWD, "/out/link", RENAME_EXCHANGE);
+    }
+    usleep(20000);
     return 0;
 }
 
@@ -568,6 +752,13 @@ static int out_deep(char **arg) {
     return 0;
 }
 
+// What a terminal would obey.
+static int out_escapes(char **arg) {
+    (void)arg;
+    fputs("\x1b]0;owned\x07\x1b[2J\x1b[5n", stdout);
+    return 0;
+}
+
 static int say(char **arg) {
     for (; *arg; arg++) {
         long length = strlen(*arg);
@@ -602,11 +793,57 @@ static const struct attack attacks[] = {
     {"flood", flood}, {"sparse", sparse}, {"burn", burn}, {"leave-behind", leave_behind}, {"stay", stay}, {"be-a-victim", be_a_victim},
     {"close-streams", close_streams}, {"die", die}, {"leave", leave}, {"out-links", out_links},
     {"out-result", out_result}, {"out-many", out_many}, {"out-multiplied", out_multiplied}, {"out-deep", out_deep},
-    {"say", say}, {"say-for-ever", say_for_ever},
+    {"say", say}, {"say-for-ever", say_for_ever}, {"tcp-six", tcp_six}, {"ask-names", ask_names},
+    {"lend-secret", lend_secret}, {"vm-read-of", vm_read_of}, {"escape-root", escape_root},
+    {"read-session-keys", read_session_keys}, {"execute-memory", execute_memory}, {"watch", watch_files},
+    {"lease", lease_file}, {"clock", set_clock}, {"leave-group", leave_group}, {"descriptor-bomb", descriptor_bomb},
+    {"pipe-bomb", pipe_bomb}, {"out-race", out_race}, {"keep-secret", keep_secret}, {"list-any", list_any}, {"replace", replace_path},
+    {"mount-and", mount_and}, {"burn-a-while", burn_a_while}, {"left-alone", left_alone}, {"out-escapes", out_escapes},
 };
 
-int main(int count, char **args) {
-    for (size_t i = 0; count > 1 && i < sizeof attacks / sizeof *attacks; i++)
-        if (!strcmp(attacks[i].name, args[1])) return attacks[i].run(args + 2);
+static int attack(char **args) {
+    for (size_t i = 0; i < sizeof attacks / sizeof *attacks; i++)
+        if (!strcmp(attacks[i].name, args[0])) return attacks[i].run(args + 1);
     return 99;
+}
+
+// --- controls: what an attack could do if it had these rights --------------------------------------------------------
+
+static int become_root(int namespaces) {
+    char map[32];
+    int uid = getuid(), gid = getgid();
+    if (unshare(CLONE_NEWUSER | namespaces)) return -1;
+    write_file("/proc/self/setgroups", "deny");
+    snprintf(map, sizeof map, "0 %d 1", uid);
+    write_file("/proc/self/uid_map", map);
+    snprintf(map, sizeof map, "0 %d 1", gid);
+    write_file("/proc/self/gid_map", map);
+    return 0;
+}
+
+// As root of namespaces that are all its own.
+static int as_root(char **args) {
+    if (become_root(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC)) return verdict(0);
+    return attack(args);
+}
+
+// In a network of its own, where a cloud's metadata service answers.
+static int with_metadata(char **args) {
+    if (become_root(CLONE_NEWNET)) return verdict(0);
+    struct sockaddr_in address = internet("169.254.169.254", 80);
+    struct ifreq request = {.ifr_name = "lo"};
+    int control = socket(AF_INET, SOCK_DGRAM, 0), server = socket(AF_INET, SOCK_STREAM, 0);
+    memcpy(&request.ifr_addr, &address, sizeof address);
+    if (ioctl(control, SIOCSIFADDR, &request)) return verdict(0);
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    if (ioctl(control, SIOCSIFFLAGS, &request)) return verdict(0);
+    if (bind(server, (void *)&address, sizeof address) || listen(server, 1)) return verdict(0);
+    return attack(args);
+}
+
+int main(int count, char **args) {
+    if (count < 2) return 99;
+    if (count > 2 && !strcmp(args[1], "as-root")) return as_root(args + 2);
+    if (count > 2 && !strcmp(args[1], "with-metadata")) return with_metadata(args + 2);
+    return attack(args + 1);
 }
