@@ -183,7 +183,8 @@ async fn a_hostile_guest_gets_no_further() {
     assert!(!host.dir.path().join("evil").exists() && finished.out.open("root/etc/passwd").is_err());
     let finished = host.run(&["sh", "-c", "dd if=/dev/zero of=/out/large bs=1M count=40"]).await;
     assert!(matches!(finished.exit, Exit::Limit(Limit::Disk) | Exit::Code(125)), "{:?}", finished.exit);
-    assert!(text(&host.run(&["sh", "-c", "ls /sys/class/net"]).await).trim_end().ends_with("lo"), "no network card");
+    let cards = text(&host.run(&["sh", "-c", "ls /sys/class/net"]).await);
+    assert!(cards.lines().any(|line| line.trim() == "lo") && !cards.contains("eth"), "{cards}");
     // The log is cut, time ends, and a cancelled machine is gone at once.
     host.limits.wall_ms = 8_000;
     let finished = host.run(&["sh", "-c", "while :; do echo flood flood flood flood; done"]).await;
