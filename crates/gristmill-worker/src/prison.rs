@@ -15,6 +15,7 @@ use serde::Serialize;
 use self::attacks::Attack;
 use self::cell::Cell;
 use self::victims::Victims;
+use crate::container::ImageError;
 use crate::process::RunError;
 use crate::sandbox::{Config, HostIds, SandboxError};
 
@@ -50,9 +51,9 @@ pub enum PrisonError {
     #[error("a victim of the attacks, {what}: {source}")]
     Victim { what: &'static str, source: std::io::Error },
     #[error(transparent)]
-    Image(#[from] crate::container::ImageError),
+    Image(Box<ImageError>),
     #[error("{attack} could not be tried: {source}")]
-    Cell { attack: &'static str, source: RunError },
+    Cell { attack: &'static str, source: Box<RunError> },
 }
 
 /// Tries every attack and tells each finding as it comes. `launcher` as in [`Config`].
@@ -74,7 +75,10 @@ pub async fn run(launcher: PathBuf, mut tell: impl FnMut(Finding)) -> Result<(),
 
 async fn attempt(attack: &Attack, cell: &Cell, victims: &Victims) -> Result<Finding, PrisonError> {
     let control = attack.control(victims).map_err(|source| PrisonError::Victim { what: attack.name, source })?;
-    let ended = cell.run(&attack.inside).await.map_err(|source| PrisonError::Cell { attack: attack.name, source })?;
+    let ended = cell
+        .run(&attack.inside)
+        .await
+        .map_err(|source| PrisonError::Cell { attack: attack.name, source: source.into() })?;
     let (contained, seen) = attack.judge(&ended);
     Ok(Finding {
         runtime: cell.runtime,

@@ -85,7 +85,7 @@ impl Attack {
         let contained = match &self.contained_if {
             ContainedIf::Refused => ended.exit == Exit::Code(0) && said.starts_with("no: "),
             ContainedIf::Stopped => {
-                let done = said == "yes" || self.inside.iter().any(|wanted| said == *wanted);
+                let done = said == "yes" || self.inside.contains(&said);
                 !done
                     && (matches!(ended.exit, Exit::Limit(_) | Exit::Signal(_))
                         || said.starts_with("no: ")

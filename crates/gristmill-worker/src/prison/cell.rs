@@ -163,7 +163,8 @@ async fn image_of_program(victims: &Victims) -> Result<Prepared, PrisonError> {
     let manifest = add("manifest", manifest.as_bytes()).map_err(failed)?;
     let registries = Registries { client: reqwest::Client::new(), known: Default::default() };
     let images = Images::open(dir.join("images"), registries, IMAGES_BYTES_MAX).map_err(failed)?;
-    Ok(images.prepare(manifest, &Place::Parts(parts), std::env::consts::ARCH, false).await?)
+    let prepared = images.prepare(manifest, &Place::Parts(parts), std::env::consts::ARCH, false).await;
+    prepared.map_err(|error| PrisonError::Image(error.into()))
 }
 
 impl Drop for Neighbour {

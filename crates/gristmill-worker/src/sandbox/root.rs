@@ -145,7 +145,7 @@ fn show_machine(shown: &[(&'static str, Shown)]) -> Result<(), Failure> {
         let target = Path::new(name);
         match what {
             Shown::Link(to) => {
-                std::os::unix::fs::symlink(to, target).part(Part::RootFilesystem, || format!("making /{name}"))?
+                std::os::unix::fs::symlink(to, target).part(Part::RootFilesystem, || format!("making /{name}"))?;
             }
             Shown::Entry(source) => {
                 make_directory(target.parent().expect("names a path"))?;
