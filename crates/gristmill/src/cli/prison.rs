@@ -17,12 +17,12 @@ pub(super) struct PrisonArgs {
 pub(super) async fn run(args: PrisonArgs) -> Result<()> {
     let report = Report::new(args.json);
     let mut findings = Vec::new();
-    let mut aimed_at = ("", "");
+    let mut aimed_at = None;
     prison::run(roles::sandbox_config().launcher, |finding| {
-        let heading = if aimed_at == (finding.runtime, finding.target) {
+        let heading = if aimed_at == Some((finding.runtime, finding.target)) {
             String::new()
         } else {
-            aimed_at = (finding.runtime, finding.target);
+            aimed_at = Some((finding.runtime, finding.target));
             format!("{}: {}\n", finding.runtime, finding.target)
         };
         report.result("attack", &finding, &format!("{heading}{}", line(&finding)));
