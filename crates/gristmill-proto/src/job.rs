@@ -194,6 +194,9 @@ pub struct Limits {
     pub processes: u32,
     /// What is kept of standard output and of standard error, each.
     pub log_bytes: u64,
+    /// Steps of a wasm module. Unlike a limit of time it ends the same task in the same place on every worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
 }
 
 impl Default for Limits {
@@ -205,6 +208,7 @@ impl Default for Limits {
             disk_bytes: 64 << 20,
             processes: 64,
             log_bytes: 64 << 10,
+            fuel: None,
         }
     }
 }
@@ -394,6 +398,7 @@ impl Limits {
             ("memory_bytes", self.memory_bytes),
             ("disk_bytes", self.disk_bytes),
             ("processes", u64::from(self.processes)),
+            ("fuel", self.fuel.unwrap_or(1)),
         ];
         zero.into_iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(JobError::ZeroLimit(name)))
     }

@@ -75,6 +75,11 @@ impl WorkerKey {
         address_of(self.0.verifying_key())
     }
 
+    /// A secret for the worker's own use, a different one for each purpose; it tells nothing of the key.
+    pub fn secret(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.0.to_bytes())
+    }
+
     pub fn sign(&self, purpose: Purpose, message: &[u8]) -> Signature {
         let (signature, recovery) =
             self.0.sign_prehash_recoverable(&purpose.hash(message)).expect("a 32-byte prehash can always be signed");

@@ -18,4 +18,4 @@ pub mod requirement;
 pub mod view;
 
 /// Version of the worker protocol. A pool speaks to workers of the same version only; see [`message`].
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;

@@ -7,6 +7,7 @@
 //! pool   → Leases …       pushed as there is work and the worker has room; a few more than it has room for, where
 //!                         tasks are short
 //! worker → Progress …     at most a few a second
+//! worker → Said …         what a program says while it runs, at most a few times a second
 //! worker → Finished       as many results as have gathered, signed once; kept by the worker until …
 //! pool   → Recorded       … the pool says that they are durable
 //! worker → Alive          every `alive_ms`; renews every lease it lists
@@ -52,6 +53,13 @@ pub enum ToPool {
         lease: LeaseId,
         done: u64,
     },
+    /// The next bytes of what an attempt has said, as far as they are kept.
+    Said {
+        lease: LeaseId,
+        stream: Stream,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
     Finished {
         results: Vec<Finished>,
         /// Over the root of the tree of their [`crate::receipt::Statement`]s, which both sides can build.
@@ -66,6 +74,13 @@ pub enum ToPool {
     Returned {
         leases: Vec<LeaseId>,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    Stdout,
+    Stderr,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,6 +63,8 @@ pub enum Limit {
     Disk,
     Processes,
     Output,
+    /// Steps of a wasm module.
+    Fuel,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,18 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
     /// The app's own count of work units, as its last progress line said.
     pub work_done: u64,
+    /// Steps of a wasm module: the same number on every worker.
+    #[serde(default)]
+    pub fuel: u64,
+    /// What went to and came from disks and networks.
+    #[serde(default)]
+    pub disk_read_bytes: u64,
+    #[serde(default)]
+    pub disk_written_bytes: u64,
+    #[serde(default)]
+    pub network_received_bytes: u64,
+    #[serde(default)]
+    pub network_sent_bytes: u64,
 }
 
 /// Of what the program said last, as much as fits on a line.
@@ -170,6 +184,7 @@ impl Limit {
             Self::Disk => "disk space",
             Self::Processes => "processes",
             Self::Output => "output",
+            Self::Fuel => "fuel",
         }
     }
 }
@@ -205,7 +220,17 @@ mod tests {
             files: vec![file; OUTPUT_FILES_MAX],
             stdout: log(),
             stderr: log(),
-            usage: Usage { wall_ms: u64::MAX, cpu_ms: u64::MAX, memory_peak_bytes: u64::MAX, work_done: u64::MAX },
+            usage: Usage {
+                wall_ms: u64::MAX,
+                cpu_ms: u64::MAX,
+                memory_peak_bytes: u64::MAX,
+                work_done: u64::MAX,
+                fuel: u64::MAX,
+                disk_read_bytes: u64::MAX,
+                disk_written_bytes: u64::MAX,
+                network_received_bytes: u64::MAX,
+                network_sent_bytes: u64::MAX,
+            },
         };
         outcome.check().unwrap();
         let (lease, leaf) = (LeaseId(u64::MAX), Digest([255; 32]));

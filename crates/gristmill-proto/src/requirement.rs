@@ -1,5 +1,6 @@
 //! What a job asks of its workers by their labels.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One condition: `gpu` (the worker has that label), `site == lyon`, `ram-speed >= 3200`. Numbers are compared as
-/// numbers where both sides are, else as text.
+/// numbers where both sides are, else as text. What is installed on a worker is a label that begins with `app/`, and its
+/// value a version: `app/blender >= 4.10`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Requirement {
     label: String,
@@ -42,6 +44,7 @@ impl Requirement {
         let Some((operator, wanted)) = &self.compare else { return found.is_some() };
         let Some(found) = found else { return *operator == Operator::Unequal };
         let order = match (found.parse::<f64>(), wanted.parse::<f64>()) {
+            _ if self.label.starts_with(INSTALLED) => compare_versions(found, wanted),
             (Ok(found), Ok(wanted)) => found.total_cmp(&wanted),
             _ => found.as_str().cmp(wanted),
         };
@@ -58,6 +61,25 @@ impl Requirement {
     pub fn label(&self) -> &str {
         &self.label
     }
+}
+
+/// How labels begin that name a program of the worker's owner.
+const INSTALLED: &str = "app/";
+
+/// Part by part: 4.10 comes after 4.9, and 4 stands for every 4.x that is compared with it.
+fn compare_versions(found: &str, wanted: &str) -> Ordering {
+    let parts = |version: &str| -> Vec<String> { version.split(['.', '-', '+']).map(str::to_owned).collect() };
+    for (found, wanted) in parts(found).iter().zip(&parts(wanted)) {
+        let order = match (found.parse::<u64>(), wanted.parse::<u64>()) {
+            (Ok(found), Ok(wanted)) => found.cmp(&wanted),
+            _ => found.cmp(wanted),
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    // What is found says less than what is wanted: 4 may be older than 4.2.
+    if parts(found).len() < parts(wanted).len() { Ordering::Less } else { Ordering::Equal }
 }
 
 /// Whether this may be the name of a label.
@@ -127,6 +149,19 @@ mod tests {
             assert!(holds(text), "{text}");
         }
         for text in ["tpu", "site == paris", "mhz > 3200", "mhz <= 900", "site < abc", "tpu == v5", "tpu < 9"] {
+            assert!(!holds(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_installed_is_compared_by_version() {
+        let labels = [("app/blender".to_owned(), "4.10.2".to_owned())].into();
+        let holds = |text: &str| text.parse::<Requirement>().unwrap().is_met_by(&labels);
+        for text in ["app/blender", "app/blender >= 4", "app/blender >= 4.9", "app/blender == 4.10", "app/blender < 5"]
+        {
+            assert!(holds(text), "{text}");
+        }
+        for text in ["app/gimp >= 1", "app/blender > 4.10.2", "app/blender == 4.1", "app/blender >= 4.10.2.1"] {
             assert!(!holds(text), "{text}");
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{JobId, LeaseId, UnixMillis, WorkerId};
+use crate::id::{JobId, LeaseId, ProviderId, UnixMillis, WorkerId};
 use crate::outcome::{Outcome, OutputFile};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +109,17 @@ pub struct WorkerView {
     pub shares: u64,
 }
 
+/// What a running attempt has said so far. Bytes, because they are the program's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveLogView {
+    pub lease: LeaseId,
+    pub worker: WorkerId,
+    #[serde(with = "hex::serde")]
+    pub stdout: Vec<u8>,
+    #[serde(with = "hex::serde")]
+    pub stderr: Vec<u8>,
+}
+
 /// What an attempt left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptView {
@@ -174,6 +185,28 @@ pub struct FailureView {
     pub task: u64,
     pub worker: WorkerId,
     pub reason: String,
+}
+
+/// A version of an app, as the pool's list of apps has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppEntry {
+    /// The manifest's digest.
+    pub app: Digest,
+    pub name: String,
+    pub version: String,
+    pub provider: Option<ProviderId>,
+    /// By the pool's admin; asked for only where the pool wants approval.
+    pub approved: bool,
+    /// No new job may use it.
+    pub retired: bool,
+    pub published_at_ms: UnixMillis,
+}
+
+/// Body of `POST /api/apps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishRequest {
+    pub app: Digest,
 }
 
 /// What the pool knows of an app.

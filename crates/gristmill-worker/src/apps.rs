@@ -16,6 +16,7 @@ use reqwest::Client;
 use tracing::info;
 
 use crate::patience::Patience;
+use crate::policy::Policy;
 
 /// Longest app file or input a worker takes.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -30,6 +31,8 @@ pub(crate) enum AppError {
     Manifest { app: Digest, source: ManifestError },
     #[error("app {app} has no target for {OS} {ARCH} that this worker can run: it offers {offered}")]
     NoTarget { app: Digest, offered: String },
+    #[error("{0}")]
+    Denied(String),
     #[error("error: file {digest} has no line {number}, counted from 0, that could be an argument")]
     NoLine { digest: Digest, number: u64 },
     #[error("cannot unpack app {app} to {}: {source}", path.display())]
@@ -46,6 +49,17 @@ pub(crate) struct PreparedApp {
     pub(crate) target: Target,
 }
 
+impl PreparedApp {
+    /// Path of the program or module below `dir`; empty where an image brings it.
+    pub(crate) fn entry(&self) -> &str {
+        match &self.target {
+            Target::Process(target) => &target.entry,
+            Target::Wasm(target) => &target.entry,
+            Target::Container(_) | Target::Vm(_) => "",
+        }
+    }
+}
+
 pub(crate) struct AppCache {
     blobs: BlobStore,
     dir: PathBuf,
@@ -53,6 +67,7 @@ pub(crate) struct AppCache {
     pool_url: String,
     /// Runtimes that this worker offers.
     runtimes: Vec<Runtime>,
+    policy: Policy,
     /// Attempts that start together unpack an app once.
     unpacking: Mutex<()>,
 }
@@ -65,13 +80,18 @@ impl AppCache {
         pool_url: String,
         runtimes: Vec<Runtime>,
     ) -> Self {
-        Self { blobs, dir, client, pool_url, runtimes, unpacking: Mutex::default() }
+        Self { blobs, dir, client, pool_url, runtimes, policy: Policy::default(), unpacking: Mutex::default() }
+    }
+
+    pub(crate) fn under(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     pub(crate) async fn prepare(&self, app: Digest) -> Result<PreparedApp, AppError> {
         self.fetch(app, MANIFEST_BYTES_MAX as u64).await?;
         let bytes = self.blobs.read(app, MANIFEST_BYTES_MAX as u64)?;
         let manifest = AppManifest::from_json(&bytes).map_err(|source| AppError::Manifest { app, source })?;
+        self.policy.may_run(app, &manifest).map_err(AppError::Denied)?;
         let target = manifest.targets.into_iter().find(|target| runs_here(target, &self.runtimes));
         let target = target.ok_or_else(|| AppError::NoTarget { app, offered: in_words(&self.runtimes) })?;
         let dir = self.dir.join(app.to_string());

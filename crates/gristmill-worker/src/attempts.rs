@@ -8,29 +8,31 @@ use std::time::Duration;
 
 use gristmill_data::{TransferError, upload};
 use gristmill_proto::app::{
-    ContainerTarget, Disk, ImageSource, OciBlob, ProcessTarget, Runtime, SizedBlob, Target, VmTarget, is_plain_path,
+    ContainerTarget, Disk, ImageSource, OciBlob, Runtime, SizedBlob, Target, VmTarget, is_plain_path,
 };
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::job::JobSpec;
-use gristmill_proto::message::Lease;
+use gristmill_proto::message::{Lease, Stream};
 use gristmill_proto::outcome::{Exit, Log, Outcome, OutputFile};
 use reqwest::Client;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::apps::{AppCache, AppError};
+use crate::apps::{AppCache, AppError, PreparedApp};
 use crate::container::{self, ImageError, Images, Parts, Place};
 use crate::patience::Patience;
 use crate::process::{self, Attempt, Finished, RunError};
 use crate::sandbox::Sandbox;
 use crate::session::Event;
 use crate::vm::{self, Accel, Machine};
+use crate::wasm::{Program, Wasm};
 
 pub(crate) struct Attempts {
     pub(crate) worker: WorkerId,
     pub(crate) sandbox: Sandbox,
+    pub(crate) wasm: Wasm,
     pub(crate) apps: AppCache,
     pub(crate) images: Images,
     /// Nothing where there are no virtual machines.
@@ -102,11 +104,6 @@ impl Attempts {
         let app = unless(cancel, self.apps.prepare(job.app)).await??;
         let inputs = unless(cancel, self.apps.inputs(job)).await??;
         let lines = unless(cancel, self.apps.lines(job, lease.task.index)).await??;
-        let entry = match &app.target {
-            Target::Process(ProcessTarget { entry, .. }) => entry.as_str(),
-            Target::Container(_) | Target::Vm(_) => "",
-            other => return Err(AttemptError::NotOffered(other.runtime())),
-        };
         let attempt = Attempt {
             job,
             task: lease.task,
@@ -114,25 +111,19 @@ impl Attempts {
             lease: lease.lease,
             worker: self.worker,
             app_dir: &app.dir,
-            entry,
+            entry: app.entry(),
             inputs: &inputs,
             lines: &lines,
         };
-        let progress = |done| drop(events.send(Event::Progress(lease.lease, done)));
-        let finished = match &app.target {
-            Target::Container(target) => {
-                let image = unless(cancel, self.image(target)).await??;
-                let entrypoint = &target.entrypoint;
-                container::run(&self.sandbox, &attempt, &image, entrypoint, progress, cancel.clone()).await?
-            }
-            Target::Vm(target) => {
-                let accel = self.accel.ok_or(AttemptError::NotOffered(Runtime::Vm))?;
-                let machine = unless(cancel, self.machine(target)).await??;
-                let scratch = &self.scratch;
-                vm::run(&self.sandbox, accel, &attempt, &machine, scratch, progress, cancel.clone()).await?
-            }
-            _ => process::run(&self.sandbox, &attempt, progress, cancel.clone()).await?,
+        let progress = {
+            let events = events.clone();
+            move |done| drop(events.send(Event::Progress(lease.lease, done)))
         };
+        let say = {
+            let events = events.clone();
+            move |stream, bytes: &[u8]| drop(events.send(Event::Said(lease.lease, stream, bytes.to_vec())))
+        };
+        let finished = self.execute(&app, &attempt, progress, say, cancel.clone()).await?;
         let files = unless(cancel, self.hand_in(&finished, upload_token)).await??;
         let Finished { exit, answer, stdout, stderr, usage, .. } = finished;
         Ok(Outcome { exit, answer, files, stdout, stderr, usage })
@@ -170,6 +161,37 @@ impl Attempts {
             }
         }
         Ok(machine)
+    }
+
+    /// Each runtime in its own way; what comes out is the same.
+    async fn execute(
+        &self,
+        app: &PreparedApp,
+        attempt: &Attempt<'_>,
+        progress: impl Fn(u64) + Send + 'static,
+        say: impl Fn(Stream, &[u8]) + Send + Sync + 'static,
+        cancel: CancellationToken,
+    ) -> Result<Finished, AttemptError> {
+        match &app.target {
+            Target::Process(_) => Ok(process::run_aloud(&self.sandbox, attempt, progress, say, cancel, |_| {}).await?),
+            Target::Wasm(target) => {
+                let entry = target.files.iter().find(|file| file.path == target.entry);
+                let digest = entry.expect("a manifest is checked when it is read").digest;
+                let files = target.files.iter().map(|file| (file.path.clone(), app.dir.join(&file.path)));
+                let program = Program { digest, files: files.collect() };
+                Ok(self.wasm.run_aloud(attempt, &program, progress, say, cancel).await?)
+            }
+            Target::Container(target) => {
+                let image = unless(&cancel, self.image(target)).await??;
+                let entrypoint = &target.entrypoint;
+                Ok(container::run(&self.sandbox, attempt, &image, entrypoint, progress, cancel).await?)
+            }
+            Target::Vm(target) => {
+                let accel = self.accel.ok_or(AttemptError::NotOffered(Runtime::Vm))?;
+                let machine = unless(&cancel, self.machine(target)).await??;
+                Ok(vm::run(&self.sandbox, accel, attempt, &machine, &self.scratch, progress, cancel).await?)
+            }
+        }
     }
 
     /// Uploads the output files. Their names and sizes were the app's to choose, so they are checked as anyone's.

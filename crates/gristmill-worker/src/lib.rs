@@ -1,7 +1,7 @@
 //! The worker: takes leases from a pool, runs strangers' programs in a sandbox, returns signed outcomes.
 //!
 //! [`Worker`] is the role. Below it, `session` talks with the pool over a [`link`], `attempts` takes one lease from fetching to outcome,
-//! [`process`] runs a program and [`sandbox`] holds it.
+//! [`process`] runs a program and [`sandbox`] holds it; [`wasm`] runs a module.
 
 mod apps;
 mod attempts;
@@ -9,11 +9,13 @@ pub mod container;
 pub mod doctor;
 pub mod link;
 mod patience;
+pub mod policy;
 pub mod prison;
 pub mod process;
 mod role;
 pub mod sandbox;
 mod session;
 pub mod vm;
+pub mod wasm;
 
-pub use role::{Config, Worker, WorkerError};
+pub use role::{Config, Worker, WorkerError, load_key};

@@ -1,8 +1,10 @@
 //! The process runtime: a native program in the [sandbox](crate::sandbox). One attempt in, one [`Finished`] out.
 
-mod capture;
-mod progress;
-mod text;
+pub(crate) mod capture;
+pub(crate) mod computed;
+mod outputs;
+pub(crate) mod progress;
+pub(crate) mod text;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::maybe_done;
 use gristmill_proto::id::{LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::{JobSpec, Limits};
+use gristmill_proto::message::Stream;
 use gristmill_proto::outcome::{Exit, LOG_BYTES_MAX, Limit, Log, Usage};
 use nix::libc::{SIGXCPU, SIGXFSZ};
 use tokio::sync::Notify;
@@ -21,7 +24,9 @@ use crate::sandbox::running::{Ended, Running, Streams};
 use crate::sandbox::wire::{Spec, Status};
 use crate::sandbox::{Part, Sandbox, SandboxError};
 
-pub use crate::sandbox::out::{OutDir, OutFile};
+pub use self::outputs::Outputs;
+pub(crate) use crate::sandbox::out::OutDir;
+pub use crate::sandbox::out::OutFile;
 
 /// How often the processor time of all processes together is compared with its limit.
 const CPU_TICK: Duration = Duration::from_millis(100);
@@ -56,7 +61,7 @@ pub struct Finished {
     pub answer: Option<Vec<u8>>,
     pub files: Vec<OutFile>,
     /// Holds `files` until dropped.
-    pub out: OutDir,
+    pub out: Outputs,
     pub stdout: Log,
     pub stderr: Log,
     pub usage: Usage,
@@ -107,6 +112,18 @@ pub(crate) async fn run_on(
     cancel: CancellationToken,
     stand: impl FnOnce(&mut Spec),
 ) -> Result<Finished, RunError> {
+    run_aloud(sandbox, attempt, progress, |_, _| {}, cancel, stand).await
+}
+
+/// The same; `say` hears what the app says while it runs, a few times a second.
+pub(crate) async fn run_aloud(
+    sandbox: &Sandbox,
+    attempt: &Attempt<'_>,
+    progress: impl Fn(u64) + Send,
+    say: impl Fn(Stream, &[u8]) + Send + Sync,
+    cancel: CancellationToken,
+    stand: impl FnOnce(&mut Spec),
+) -> Result<Finished, RunError> {
     let limits = &attempt.job.limits;
     let mut spec = sandbox.walls(limits);
     text::describe(attempt, &mut spec).map_err(RunError::Job)?;
@@ -116,7 +133,7 @@ pub(crate) async fn run_on(
 
     let flooded = Notify::new();
     let dead = CancellationToken::new();
-    let mut pumps = Box::pin(maybe_done(pump(streams, limits, progress, &flooded, &dead)));
+    let mut pumps = Box::pin(maybe_done(pump(streams, limits, (progress, say), &flooded, &dead)));
     let stop = tokio::select! {
         biased;
         stop = run_to_end(&mut running, limits.cpu_ms) => stop,
@@ -159,21 +176,23 @@ pub(crate) async fn run_on(
             Err(ListError::Io(error)) => return Err(RunError::Out(error)),
         }
     }
-    let usage = Usage { wall_ms, cpu_ms: ended.cpu_ms, memory_peak_bytes: ended.memory_peak_bytes, work_done };
-    Ok(Finished { exit, answer: listing.answer, files: listing.files, out, stdout, stderr, usage })
+    let (cpu_ms, memory_peak_bytes) = (ended.cpu_ms, ended.memory_peak_bytes);
+    let usage = Usage { wall_ms, cpu_ms, memory_peak_bytes, work_done, ..Usage::default() };
+    let (answer, out) = (listing.answer.or_else(|| out.computed_answer(&listing.files)), Outputs::Folder(out));
+    Ok(Finished { exit, answer, files: listing.files, out, stdout, stderr, usage })
 }
 
 async fn pump(
     streams: Streams,
     limits: &Limits,
-    progress: impl Fn(u64) + Send,
+    (progress, say): (impl Fn(u64) + Send, impl Fn(Stream, &[u8]) + Send + Sync),
     flooded: &Notify,
     dead: &CancellationToken,
 ) -> (Log, Log, u64) {
     let kept = usize::try_from(limits.log_bytes).unwrap_or(usize::MAX).min(LOG_BYTES_MAX);
     tokio::join!(
-        capture::capture(streams.stdout, kept, flooded),
-        capture::capture(streams.stderr, kept, flooded),
+        capture::capture(streams.stdout, kept, flooded, |bytes| say(Stream::Stdout, bytes)),
+        capture::capture(streams.stderr, kept, flooded, |bytes| say(Stream::Stderr, bytes)),
         progress::follow(streams.channel, progress, dead)
     )
 }

@@ -20,9 +20,11 @@ use crate::attempts::Attempts;
 use crate::container::{IMAGES_BYTES_MAX, Images, Registries, Registry};
 use crate::link::{LinkError, worker_url};
 use crate::patience::Patience;
+use crate::policy::Policy;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::session::Session;
 use crate::vm::Accel;
+use crate::wasm::{Settings, Wasm, WasmError};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -37,6 +39,7 @@ pub struct Config {
     /// What jobs may ask for.
     pub labels: BTreeMap<String, String>,
     pub sandbox: sandbox::Config,
+    pub policy: Policy,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -45,14 +48,20 @@ pub enum WorkerError {
     Folder { path: PathBuf, source: io::Error },
     #[error("another worker uses the folder {}\n\nhint: stop it, or choose another --data-dir", path.display())]
     InUse { path: PathBuf },
-    #[error("{} is no worker key: expected 64 hexadecimal digits", path.display())]
+    #[error("{} is no key: expected 64 hexadecimal digits", path.display())]
     Key { path: PathBuf },
     #[error("the pool's address must begin with http:// or https://, not `{0}`")]
     Url(String),
     #[error("{} does not say how registries are reached: {reason}\n\nhint: write {EXAMPLE}", path.display())]
     Registries { path: PathBuf, reason: String },
+    #[error(
+        "this machine offers none of the runtimes that its owner allows\n\nhint: allow process or wasm with --runtime"
+    )]
+    NoRuntime,
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Wasm(#[from] WasmError),
     #[error(transparent)]
     Blobs(#[from] gristmill_data::StoreError),
 }
@@ -87,7 +96,13 @@ impl Worker {
         fs::create_dir_all(&scratch).map_err(|source| WorkerError::Folder { path: scratch.clone(), source })?;
         let accel = Accel::choose(&sandbox, &scratch).await.ok();
         let vm = accel.map(|_| Runtime::Vm);
-        let runtimes: Vec<_> = [Runtime::Process, Runtime::Container].into_iter().chain(vm).collect();
+        let working: Vec<_> = [Runtime::Process, Runtime::Wasm, Runtime::Container].into_iter().chain(vm).collect();
+        let runtimes = config.policy.offered(&working);
+        if runtimes.is_empty() {
+            return Err(WorkerError::NoRuntime);
+        }
+        let secret = key.secret("gristmill worker compiled modules v1");
+        let wasm = Wasm::open(&config.data_dir.join("wasm"), secret, config.slots, Settings::default())?;
         let known = load_registries(&config.data_dir.join("registries.json"))?;
         let registries = Registries { client: client.clone(), known };
         let images_dir = config.data_dir.join("images");
@@ -99,8 +114,10 @@ impl Worker {
         }
         labels.insert(ISOLATION.into(), sandbox.isolation().class().to_string());
         let apps =
-            AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone(), runtimes.clone());
-        let attempts = Arc::new(Attempts { worker: key.id(), sandbox, apps, images, accel, scratch, client, pool_url });
+            AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone(), runtimes.clone())
+                .under(config.policy);
+        let attempts =
+            Arc::new(Attempts { worker: key.id(), sandbox, wasm, apps, images, accel, scratch, client, pool_url });
         let offer = WorkerOffer {
             name: config.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -167,8 +184,8 @@ fn load_registries(path: &Path) -> Result<BTreeMap<String, Registry>, WorkerErro
     }
 }
 
-/// The worker's key; made at its first start, readable by its owner only.
-fn load_key(path: &Path) -> Result<WorkerKey, WorkerError> {
+/// A key from its file, which is made when it is missing and is readable by its owner only.
+pub fn load_key(path: &Path) -> Result<WorkerKey, WorkerError> {
     let folder = |source| WorkerError::Folder { path: path.to_owned(), source };
     let invalid = || WorkerError::Key { path: path.to_owned() };
     match fs::read_to_string(path) {

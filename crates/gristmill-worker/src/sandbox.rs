@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use self::cgroup::{Bounds, Cgroups, Group, Version};
 pub use self::launcher::{LAUNCHER_ARGUMENT, launcher_main};
 use self::running::{Running, Spare, Streams};
+pub(crate) use self::syscall::set_nice;
 pub use self::wire::Part;
 use self::wire::{Ground, Spec};
 

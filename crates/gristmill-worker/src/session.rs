@@ -10,7 +10,7 @@ use gristmill_proto::id::{JobId, LeaseId, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::{
-    BATCH_BYTES_FULL, BATCH_MAX, Finished, HeldLease, Lease, ToPool, ToWorker, WorkerOffer,
+    BATCH_BYTES_FULL, BATCH_MAX, Finished, HeldLease, Lease, Stream, ToPool, ToWorker, WorkerOffer,
 };
 use gristmill_proto::outcome::Outcome;
 use gristmill_proto::receipt::{Statement, digest_of_job, sign_batch};
@@ -29,6 +29,8 @@ const WAITING_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(crate) enum Event {
     Progress(LeaseId, u64),
+    /// The next bytes of what it says.
+    Said(LeaseId, Stream, Vec<u8>),
     Finished(LeaseId, Outcome),
 }
 
@@ -342,6 +344,10 @@ impl Session {
                 }
                 held.told = (done, now);
                 Some(ToPool::Progress { lease, done })
+            }
+            Event::Said(lease, stream, bytes) => {
+                let running = self.held.get(&lease).is_some_and(|held| matches!(held.state, State::Running(_)));
+                running.then_some(ToPool::Said { lease, stream, bytes })
             }
             Event::Finished(lease, outcome) => {
                 let held = self.held.get_mut(&lease).expect("an attempt that runs is held");

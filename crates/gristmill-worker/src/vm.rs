@@ -102,7 +102,7 @@ pub async fn run(
                     Err(process::ListError::Io(error)) => return Err(RunError::Out(error)),
                 }
             }
-            finished.out = taken.out;
+            finished.out = process::Outputs::Folder(taken.out);
         }
         Err(disks::TakeError::Full) => finished.exit = Exit::Limit(Limit::Disk),
         Err(disks::TakeError::Archive(reason)) => {

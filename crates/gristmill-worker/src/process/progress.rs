@@ -14,7 +14,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Line {
+pub(crate) enum Line {
     /// Work units done since the start.
     Progress { done: u64 },
 }
@@ -37,14 +37,14 @@ pub(super) async fn follow(mut channel: Receiver, report: impl Fn(u64), dead: &C
 
 /// Cuts a stream into lines, without keeping more than one line of allowed length.
 #[derive(Default)]
-struct Lines {
+pub(crate) struct Lines {
     begun: Vec<u8>,
     /// Inside a line that is too long.
     skipping: bool,
 }
 
 impl Lines {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<Line> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Line> {
         let mut found = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, complete) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));

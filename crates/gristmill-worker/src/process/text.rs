@@ -1,5 +1,7 @@
 //! What the app is told: arguments, environment, and where its inputs are.
 
+use std::collections::BTreeMap;
+
 use gristmill_proto::array::{Value, values_of};
 
 use super::Attempt;
@@ -39,9 +41,23 @@ fn too_long(args: &[String], places: &[(&str, String)]) -> bool {
     args.iter().map(bound).fold(0, usize::saturating_add) > ARGS_BYTES_MAX
 }
 
-/// Says what the program gets, or why it cannot get it.
-pub(super) fn describe(attempt: &Attempt<'_>, spec: &mut Spec) -> Result<(), String> {
-    let Attempt { job, task, work, lease, worker, app_dir, entry, inputs, lines } = *attempt;
+/// Who is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Program,
+    /// Is told nothing that differs between workers.
+    Module,
+}
+
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// What the program is told, or why it cannot be.
+pub(crate) fn tell(attempt: &Attempt<'_>, to: To) -> Result<Told, String> {
+    let Attempt { job, task, work, worker, lines, .. } = *attempt;
     let mut places = vec![("task", task.index.to_string()), ("work", work.to_string()), ("worker", worker.to_string())];
     for (name, value) in values_of(&job.array, task.index) {
         let value = match value {
@@ -53,23 +69,61 @@ pub(super) fn describe(attempt: &Attempt<'_>, spec: &mut Spec) -> Result<(), Str
         };
         places.push((name, value));
     }
-    let ours = [
-        ("GRISTMILL_JOB", task.job.to_string()),
-        ("GRISTMILL_TASK", task.index.to_string()),
-        ("GRISTMILL_WORKER", worker.to_string()),
-        ("GRISTMILL_ATTEMPT", lease.to_string()),
-        ("GRISTMILL_CHANNEL_FD", CHANNEL.to_string()),
-    ];
-    let mut env = job.env.clone();
-    env.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    spec.app_dir = Some(app_dir.to_owned());
-    spec.program = Some(format!("/app/{entry}"));
     if too_long(&job.args, &places) {
         return Err(format!("error: the arguments may become longer than {ARGS_BYTES_MAX} bytes with their values"));
     }
-    spec.args = job.args.iter().map(|arg| fill_in(arg, &places)).collect();
-    spec.env = env.into_iter().collect();
-    spec.inputs = inputs.to_vec();
+    let args: Vec<String> = job.args.iter().map(|arg| fill_in(arg, &places)).collect();
+    // The job's own words come before what iExec would say, and after what we do.
+    let mut env = as_iexec(attempt, &args);
+    env.extend(job.env.clone());
+    env.extend(ours(attempt, to).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    Ok(Told { args, env: env.into_iter().collect() })
+}
+
+fn ours(attempt: &Attempt<'_>, to: To) -> Vec<(&'static str, String)> {
+    let Attempt { task, lease, worker, .. } = *attempt;
+    let mut ours = vec![("GRISTMILL_JOB", task.job.to_string()), ("GRISTMILL_TASK", task.index.to_string())];
+    match to {
+        To::Program => ours.extend([
+            ("GRISTMILL_WORKER", worker.to_string()),
+            ("GRISTMILL_ATTEMPT", lease.to_string()),
+            ("GRISTMILL_CHANNEL_FD", CHANNEL.to_string()),
+        ]),
+        To::Module => ours.push(("GRISTMILL_CHANNEL", "/dev/channel".to_owned())),
+    }
+    ours
+}
+
+/// The variables that programs made for iExec look for.
+fn as_iexec(attempt: &Attempt<'_>, args: &[String]) -> BTreeMap<String, String> {
+    let Attempt { job, task, inputs, .. } = *attempt;
+    let mut env = BTreeMap::from(
+        [
+            ("IEXEC_IN", "/in".to_owned()),
+            ("IEXEC_OUT", "/out".to_owned()),
+            ("IEXEC_ARGS", args.join(" ")),
+            ("IEXEC_TASK_ID", format!("0x{:048x}{:016x}", task.job.0, task.index)),
+            ("IEXEC_BOT_FIRST_INDEX", "0".to_owned()),
+            ("IEXEC_BOT_TASK_INDEX", task.index.to_string()),
+            ("IEXEC_BOT_SIZE", job.tasks.to_string()),
+            ("IEXEC_INPUT_FILES_FOLDER", "/in".to_owned()),
+            ("IEXEC_INPUT_FILES_NUMBER", inputs.len().to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let names = inputs.iter().zip(1..).map(|((path, _), number)| (format!("IEXEC_INPUT_FILE_NAME_{number}"), path));
+    env.extend(names.map(|(name, path)| (name, path.clone())));
+    env
+}
+
+/// Says what the program gets, or why it cannot get it.
+pub(super) fn describe(attempt: &Attempt<'_>, spec: &mut Spec) -> Result<(), String> {
+    let Told { args, env } = tell(attempt, To::Program)?;
+    spec.app_dir = Some(attempt.app_dir.to_owned());
+    spec.program = Some(format!("/app/{}", attempt.entry));
+    spec.args = args;
+    spec.env = env;
+    spec.inputs = attempt.inputs.to_vec();
     Ok(())
 }
 

@@ -14,6 +14,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::statvfs::fstatvfs;
 
+use crate::process::computed;
+
 /// The file a contract's answer comes from.
 const ANSWER: &str = "result";
 
@@ -143,6 +145,14 @@ impl OutDir {
         } else {
             Kind::Other
         })
+    }
+
+    /// What `computed.json` names, for a program that left no other answer.
+    pub(crate) fn computed_answer(&self, files: &[OutFile]) -> Option<Vec<u8>> {
+        let listed = files.iter().find(|file| file.path == computed::FILE)?;
+        let mut bytes = Vec::new();
+        self.open(&listed.path).ok()?.take(computed::FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        computed::answer(&bytes)
     }
 
     fn read_answer(&self, size: u64) -> Result<Vec<u8>, ListError> {

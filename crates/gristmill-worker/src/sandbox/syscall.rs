@@ -121,7 +121,7 @@ pub(super) fn restore_broken_pipe_signal() -> nix::Result<()> {
         .map(drop)
 }
 
-pub(super) fn set_nice(nice: i32) -> nix::Result<()> {
+pub(crate) fn set_nice(nice: i32) -> nix::Result<()> {
     // SAFETY: takes integers only; a lower priority is always allowed.
     let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
     Errno::result(set).map(drop)

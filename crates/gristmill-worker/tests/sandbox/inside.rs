@@ -15,7 +15,10 @@ async fn arguments_environment_and_directory() {
     let worker = format!("0x{}", "ab".repeat(20));
     let expected = format!(
         "[3] [4000] [a={worker}] [{{other}}] \n/out\nGRISTMILL_ATTEMPT=77\nGRISTMILL_CHANNEL_FD=3\nGRISTMILL_JOB=5\n\
-         GRISTMILL_TASK=3\nGRISTMILL_WORKER={worker}"
+         GRISTMILL_TASK=3\nGRISTMILL_WORKER={worker}\nIEXEC_ARGS=print 3 4000 a={worker} {{other}}\n\
+         IEXEC_BOT_FIRST_INDEX=0\nIEXEC_BOT_SIZE=1\nIEXEC_BOT_TASK_INDEX=3\nIEXEC_IN=/in\n\
+         IEXEC_INPUT_FILES_FOLDER=/in\nIEXEC_INPUT_FILES_NUMBER=0\nIEXEC_OUT=/out\nIEXEC_TASK_ID=0x{:048x}{:016x}",
+        5, 3
     );
     assert_eq!(text(&finished.stdout.head), expected);
     assert_eq!(text(&finished.stderr.head), "to stderr");
