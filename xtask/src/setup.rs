@@ -15,6 +15,7 @@ pub(crate) fn all() -> Result<()> {
     strace()?;
     // Of Debian's names; elsewhere the tests say what they miss.
     programs(&[("busybox", "busybox-static"), ("docker-registry", "docker-registry")])?;
+    guests()?;
     qemu()?;
     guest_kernel()
 }
@@ -123,6 +124,32 @@ fn strace() -> Result<()> {
     say("installing strace with apt-get");
     apt(&["update", "-qq"])?;
     apt(&["install", "-y", "-qq", "--no-install-recommends", "strace"]).context("the crash tests need strace")
+}
+
+/// What makes the apps of the tutorial: modules of C, and the shell that a script brings along.
+fn guests() -> Result<()> {
+    let library = Path::new("/usr/include/wasm32-wasi").exists();
+    let packages: Vec<&str> = [
+        (!in_path("clang"), "clang"),
+        (!in_path("wasm-ld"), "lld"),
+        (!library, "wasi-libc"),
+        (!library, "libclang-rt-dev-wasm32"),
+        (!in_path("busybox"), "busybox-static"),
+    ]
+    .into_iter()
+    .filter_map(|(missing, package)| missing.then_some(package))
+    .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !in_path("apt-get") {
+        bail!("the tests of apps need {}\n\nhint: install them", packages.join(", "));
+    }
+    say(&format!("installing {} with apt-get", packages.join(", ")));
+    apt(&["update", "-qq"])?;
+    let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    args.extend(packages);
+    apt(&args).context("the tests of apps need them")
 }
 
 fn apt(args: &[&str]) -> Result<()> {

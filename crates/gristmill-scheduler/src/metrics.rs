@@ -41,7 +41,10 @@ impl Counters {
                 Change::VerdictGiven { certified: true, .. } => add(&self.results_certified, 1),
                 Change::VerdictGiven { certified: false, .. } => add(&self.results_rejected, 1),
                 Change::AttemptFailed { .. } => add(&self.attempts_failed, 1),
-                Change::CameCloser { .. } | Change::StandingChanged { .. } | Change::SpeedMeasured { .. } => {}
+                Change::CameCloser { .. }
+                | Change::StandingChanged { .. }
+                | Change::SpeedMeasured { .. }
+                | Change::AppChanged(_) => {}
             }
         }
         let leases = effects.messages.iter().map(|(_, _, message)| match message {

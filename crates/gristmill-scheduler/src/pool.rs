@@ -12,6 +12,7 @@ use gristmill_proto::view::{JobView, WorkerView};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{ConnectionId, Core, Effects};
+use crate::live_logs::LiveLogs;
 use crate::metrics::Counters;
 use crate::shares::ShareCheckers;
 use crate::store::{Reader, StoreError, Writer};
@@ -32,6 +33,7 @@ pub(crate) struct Pool {
     next_connection: AtomicU64,
     changed: broadcast::Sender<Touched>,
     counters: Counters,
+    pub(crate) live_logs: Mutex<LiveLogs>,
 }
 
 /// Bytes that a worker may be allowed to upload without holding leases for them.
@@ -79,6 +81,7 @@ impl Pool {
             next_connection: AtomicU64::new(1),
             changed: broadcast::channel(WATCH_BACKLOG).0,
             counters: Counters::default(),
+            live_logs: Mutex::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The pool as a role: opens its folder, listens on one port, serves workers and people.
 
 mod api;
+mod apps;
 mod blobs;
 mod events;
 mod worker_session;
@@ -24,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::apps::Apps;
 use crate::core::{Core, Tuning, Weights};
 use crate::pool::{Clock, Pool};
 use crate::shares::ShareCheckers;
@@ -68,6 +70,7 @@ pub struct Scheduler {
     address: SocketAddr,
     token: Arc<str>,
     pool: Arc<Pool>,
+    apps: Apps,
     about: serde_json::Map<String, serde_json::Value>,
     extra: Router,
     _folder: FolderLock,
@@ -76,6 +79,7 @@ pub struct Scheduler {
 pub(crate) struct Api {
     pub(crate) pool: Arc<Pool>,
     pub(crate) pool_name: Arc<str>,
+    pub(crate) apps: Mutex<Apps>,
     pub(crate) manifests: Mutex<HashMap<Digest, Arc<AppManifest>>>,
     /// Shown by whoever may change jobs.
     pub(crate) token: Arc<str>,
@@ -102,6 +106,7 @@ impl Scheduler {
         for job in restored.jobs {
             core.restore(job);
         }
+        let apps = Apps::new(false, store.apps()?);
         let blobs = BlobStore::open(&config.data_dir)?;
         for (worker, standing) in restored.standings {
             core.restore_standing(worker, standing);
@@ -115,6 +120,7 @@ impl Scheduler {
             address,
             token: token.into(),
             pool,
+            apps,
             about: config.about,
             extra: Router::new(),
             _folder: folder,
@@ -139,6 +145,13 @@ impl Scheduler {
         &self.pool.blobs
     }
 
+    /// Lets only those apps run that the admin has approved.
+    #[must_use]
+    pub fn with_approval(mut self) -> Self {
+        self.apps.want_approval();
+        self
+    }
+
     /// Serves more on the same origin: the page, the way to the chain.
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
@@ -151,6 +164,7 @@ impl Scheduler {
         let stopping = shutdown.child_token();
         let api = Arc::new(Api {
             pool: self.pool.clone(),
+            apps: Mutex::new(self.apps),
             manifests: Mutex::default(),
             pool_name: self.pool.look(|core, _| core.pool().into()),
             token: self.token,

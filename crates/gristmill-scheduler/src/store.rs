@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use gristmill_proto::codec;
 use gristmill_proto::digest::Digest;
-use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
+use gristmill_proto::id::{JobId, LeaseId, ProviderId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::key::Signature;
 use gristmill_proto::outcome::Outcome;
 use gristmill_proto::receipt::{Receipt, Statement, digest_of_job, path_of};
-use gristmill_proto::view::{Closest, JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView};
+use gristmill_proto::view::{
+    AppEntry, Closest, JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView,
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use crate::core::{Change, Fault, Needs, PoolSecret, ResultAdded, Shares, Speed, StoredJob, StoredResult};
@@ -128,6 +130,25 @@ impl Store {
             });
         }
         Ok(jobs)
+    }
+
+    /// Apps in the order of their publication.
+    pub fn apps(&self) -> Result<Vec<AppEntry>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT digest, name, version, provider, approved, retired, published_at FROM app ORDER BY rowid",
+        )?;
+        let entry = |row: &Row<'_>| {
+            Ok(AppEntry {
+                app: Digest(row.get(0)?),
+                name: row.get(1)?,
+                version: row.get(2)?,
+                provider: row.get::<_, Option<[u8; 20]>>(3)?.map(ProviderId),
+                approved: row.get(4)?,
+                retired: row.get(5)?,
+                published_at_ms: UnixMillis(row.get(6)?),
+            })
+        };
+        Ok(statement.query_map([], entry)?.collect::<Result<_, _>>()?)
     }
 
     fn standings(&self) -> Result<Vec<(WorkerId, Shares)>, StoreError> {
@@ -264,6 +285,22 @@ fn apply(sql: &Connection, change: &Change, sums: &mut Sums) -> Result<(), rusql
         }
         Change::StandingChanged { worker, standing } => drop(sums.standings.insert(*worker, *standing)),
         Change::SpeedMeasured { app, speed } => drop(sums.speeds.insert(*app, *speed)),
+        Change::AppChanged(entry) => {
+            let put = "INSERT INTO app (name, version, digest, provider, approved, retired, published_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                ON CONFLICT (name, version) DO UPDATE SET approved = ?5, retired = ?6";
+            let AppEntry { app, name, version, provider, approved, retired, published_at_ms } = entry;
+            let provider = provider.map(|provider| provider.0);
+            sql.prepare_cached(put)?.execute(params![
+                name,
+                version,
+                app.0,
+                provider,
+                approved,
+                retired,
+                published_at_ms.0
+            ])?;
+        }
         Change::VerdictGiven { task, lease, worker, certified, reason, at: _ } => {
             let verdict = if *certified { Verdict::Certified } else { Verdict::Rejected };
             if *certified {

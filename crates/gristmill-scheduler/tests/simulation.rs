@@ -901,6 +901,7 @@ impl Simulation {
                 | Change::AttemptFailed { .. }
                 | Change::SpeedMeasured { .. }
                 | Change::StandingChanged { .. }
+                | Change::AppChanged(_)
                 | Change::CameCloser { .. } => {}
                 Change::JobEnded { job, state, reason, .. } => {
                     let reason = reason.as_deref().unwrap_or_default();
@@ -955,6 +956,7 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
             Change::SpeedMeasured { .. }
             | Change::StandingChanged { .. }
             | Change::CameCloser { .. }
+            | Change::AppChanged(_)
             | Change::BatchSigned { .. } => {}
             Change::VerdictGiven { task, lease, certified, .. } => {
                 let results = jobs.get_mut(&task.job).map(|job| &mut job.results);

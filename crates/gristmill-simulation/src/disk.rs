@@ -73,7 +73,10 @@ impl Disk {
             }
             Change::SpeedMeasured { app, speed } => drop(self.speeds.insert(*app, *speed)),
             Change::StandingChanged { worker, standing } => drop(self.standings.insert(*worker, *standing)),
-            Change::CameCloser { .. } | Change::BatchSigned { .. } | Change::AttemptFailed { .. } => {}
+            Change::CameCloser { .. }
+            | Change::BatchSigned { .. }
+            | Change::AttemptFailed { .. }
+            | Change::AppChanged(_) => {}
         }
     }
 

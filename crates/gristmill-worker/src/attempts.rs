@@ -123,7 +123,7 @@ impl Attempts {
             let events = events.clone();
             move |stream, bytes: &[u8]| drop(events.send(Event::Said(lease.lease, stream, bytes.to_vec())))
         };
-        let finished = self.execute(&app, &attempt, progress, say, cancel.clone()).await?;
+        let finished = Box::pin(self.execute(&app, &attempt, progress, say, cancel.clone())).await?;
         let files = unless(cancel, self.hand_in(&finished, upload_token)).await??;
         let Finished { exit, answer, stdout, stderr, usage, .. } = finished;
         Ok(Outcome { exit, answer, files, stdout, stderr, usage })

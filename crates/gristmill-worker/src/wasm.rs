@@ -279,8 +279,7 @@ async fn run(
 ) -> Result<Finished, RunError> {
     let started = Instant::now();
     let fuel = limits.fuel.unwrap_or(u64::MAX);
-    let metered = ready.module().engine().clone();
-    let mut store = Store::new(&metered, state);
+    let mut store = Store::new(ready.module().engine(), state);
     store.limiter(|state| &mut state.memory);
     // Fails only where fuel is not counted, for comparison.
     let counted = store.set_fuel(fuel).is_ok();

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod app;
 mod bench;
 mod chain;
 mod demo;
@@ -8,6 +9,7 @@ mod doctor;
 mod iexec;
 mod job;
 mod key;
+mod logs;
 mod oracle;
 mod prison;
 mod scheduler;
@@ -45,12 +47,16 @@ enum Command {
     Dev(demo::DevArgs),
     /// Run a program on a pool and get what it writes
     Run(job::RunArgs),
+    /// Make, check, publish and run apps
+    App(app::AppArgs),
     /// Submit a job file to a pool
     Submit(job::SubmitArgs),
     /// List a pool's jobs
     Jobs(job::JobsArgs),
     /// Show a job, and why its attempts failed
     Job(job::JobArgs),
+    /// Show what a task has said, also while it runs
+    Logs(logs::LogsArgs),
     /// Follow a job until it has ended
     Watch(job::JobArgs),
     /// Get the results of a job
@@ -134,9 +140,11 @@ async fn run(command: Command) -> Result<()> {
         Command::Demo(args) => Box::pin(demo::demo(args, shutdown)).await,
         Command::Dev(args) => Box::pin(demo::dev(args, shutdown)).await,
         Command::Run(args) => Box::pin(job::run(args, shutdown)).await,
+        Command::App(args) => Box::pin(app::run(args, shutdown)).await,
         Command::Submit(args) => Box::pin(job::submit(args, shutdown)).await,
         Command::Jobs(args) => job::jobs(args).await,
         Command::Job(args) => job::job(args).await,
+        Command::Logs(args) => logs::run(args, shutdown).await,
         Command::Watch(args) => job::watch(args, shutdown).await,
         Command::Fetch(args) => job::fetch(args).await,
         Command::Cancel(args) => job::cancel(args).await,

@@ -16,6 +16,7 @@ use gristmill_chain::{dev, keystore};
 use gristmill_proto::view::JobState;
 use gristmill_scheduler::core::{Tuning, Weights};
 use gristmill_scheduler::server::Config as SchedulerConfig;
+use gristmill_worker::policy::Policy;
 use gristmill_worker::{Config as WorkerConfig, Worker};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -164,6 +165,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
             memory_bytes: roles::machine_memory(),
             labels: BTreeMap::new(),
             sandbox: roles::sandbox_config(),
+            policy: Policy::default(),
         })
         .await?;
         worker_ids.push(worker.id().to_string());

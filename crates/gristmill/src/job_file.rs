@@ -17,7 +17,7 @@ use crate::pool_client::PoolClient;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobFile {
-    /// A digest, `vanity`, or the path of a program.
+    /// A name, a digest, `vanity`, or the path of a program.
     pub app: String,
     #[serde(default)]
     pub args: Vec<String>,
@@ -171,6 +171,8 @@ impl Word {
     }
 }
 
+const NO_APP: &str = "give an app's name or digest, `vanity`, or the path of a program";
+
 /// The digest of an app that the pool has by then.
 pub async fn app(name: &str, base: &Path, pool: &PoolClient) -> Result<Digest> {
     if let Ok(digest) = name.parse::<Digest>() {
@@ -180,9 +182,10 @@ pub async fn app(name: &str, base: &Path, pool: &PoolClient) -> Result<Digest> {
         return Ok(crate::embedded::vanity_manifest().digest());
     }
     let path = base.join(name);
-    let program = std::fs::read(&path).with_context(|| {
-        format!("`{name}` is no app\n\nhint: give the digest of an app, `vanity`, or the path of a program")
-    })?;
+    if !path.exists() && !name.contains('/') {
+        return Ok(pool.app_named(name).await.with_context(|| format!("`{name}` is no app\n\nhint: {NO_APP}"))?.app);
+    }
+    let program = std::fs::read(&path).with_context(|| format!("`{name}` is no app\n\nhint: {NO_APP}"))?;
     let file_name = path.file_name().context("a program has a name")?.to_string_lossy().into_owned();
     let file =
         AppFile { path: file_name.clone(), digest: Digest::of(&program), size: program.len() as u64, executable: true };

@@ -12,7 +12,8 @@ use gristmill_proto::id::{JobId, LeaseId, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::receipt::ReceiptFile;
 use gristmill_proto::view::{
-    ApiError, AppView, AttemptView, FailureView, JobView, Submitted, VerdictRequest, WhyJob, WhyWorker, WorkerView,
+    ApiError, AppEntry, AppView, AttemptView, FailureView, JobView, LiveLogView, PublishRequest, Submitted,
+    VerdictRequest, WhyJob, WhyWorker, WorkerView,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -96,6 +97,43 @@ impl PoolClient {
         Ok(digest)
     }
 
+    /// Makes an app known by the name in its manifest.
+    pub async fn publish_name(&self, app: Digest) -> Result<AppEntry> {
+        self.json(self.request(Method::POST, "/api/apps").json(&PublishRequest { app })).await
+    }
+
+    pub async fn apps(&self) -> Result<Vec<AppEntry>> {
+        self.json(self.request(Method::GET, "/api/apps")).await
+    }
+
+    /// `NAME` or `NAME@VERSION`.
+    pub async fn app_named(&self, name: &str) -> Result<AppEntry> {
+        // As a part of the path: a slash would make two of it, and no app's name has one.
+        let name: String = name.chars().map(|c| if "/?#%".contains(c) || c.is_control() { '_' } else { c }).collect();
+        self.json(self.request(Method::GET, &format!("/api/apps/named/{name}"))).await
+    }
+
+    /// `approve` or `retire`.
+    pub async fn change_app(&self, app: Digest, verb: &str) -> Result<AppEntry> {
+        self.json(self.request(Method::POST, &format!("/api/apps/{app}/{verb}"))).await
+    }
+
+    /// A small blob, whole and checked.
+    pub async fn blob(&self, digest: Digest, size_max: usize) -> Result<Vec<u8>> {
+        let response = self.send(self.request(Method::GET, &format!("/api/blobs/{digest}"))).await?;
+        let (mut bytes, mut content) = (Box::pin(response.bytes_stream()), Vec::new());
+        while let Some(chunk) = bytes.next().await {
+            content.extend_from_slice(&chunk.context("the pool's answer broke")?);
+            if content.len() > size_max {
+                bail!("{digest} is longer than {size_max} bytes");
+            }
+        }
+        if Digest::of(&content) != digest {
+            bail!("the pool sent other bytes than those asked for");
+        }
+        Ok(content)
+    }
+
     /// Puts a file into the pool; its digest.
     pub async fn upload_file(&self, path: &Path) -> Result<Digest> {
         let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -124,6 +162,11 @@ impl PoolClient {
 
     pub async fn attempts(&self, job: JobId, task: u64) -> Result<Vec<AttemptView>> {
         self.json(self.request(Method::GET, &format!("/api/jobs/{job}/tasks/{task}"))).await
+    }
+
+    /// What the task's running attempts have said so far.
+    pub async fn live_log(&self, job: JobId, task: u64) -> Result<Vec<LiveLogView>> {
+        self.json(self.request(Method::GET, &format!("/api/jobs/{job}/tasks/{task}/log"))).await
     }
 
     pub async fn receipt(&self, job: JobId, task: u64, lease: LeaseId) -> Result<ReceiptFile> {

@@ -216,7 +216,8 @@ async fn an_honest_searcher_is_believed() {
 async fn work_beyond_all_numbers() {
     let mut trap = Trap::set().await;
     trap.hostile.say(&ToPool::Progress { lease: trap.lease.lease, done: u64::MAX }).await;
-    let usage = Usage { wall_ms: u64::MAX, cpu_ms: u64::MAX, memory_peak_bytes: u64::MAX, work_done: u64::MAX };
+    let whole = u64::MAX;
+    let usage = Usage { wall_ms: whole, cpu_ms: whole, memory_peak_bytes: whole, work_done: whole, ..Usage::default() };
     let refused = trap.hostile.finish(&trap.lease, Outcome { usage, ..in_vain(0) }).await;
     assert!(refused.expect("it has no shares").contains("never happen"));
 

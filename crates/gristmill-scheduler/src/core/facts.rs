@@ -8,7 +8,7 @@ use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::key::Signature;
 use gristmill_proto::message::{BATCH_JOBS_MAX, BATCH_MAX, Lease, ToWorker};
-use gristmill_proto::view::{Closest, JobState, Verdict};
+use gristmill_proto::view::{AppEntry, Closest, JobState, Verdict};
 
 use super::{ConnectionId, Needs, Shares, Speed};
 
@@ -94,6 +94,8 @@ pub enum Change {
         work_done: u64,
         at: UnixMillis,
     },
+    /// A version of an app is new, or is approved or retired now.
+    AppChanged(AppEntry),
     JobEnded {
         job: JobId,
         state: JobState,

@@ -16,12 +16,13 @@ use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::receipt::ReceiptFile;
 use gristmill_proto::view::{
-    ApiError, AppView, AttemptView, FailureView, JobView, VerdictRequest, WhyJob, WhyWorker, WorkerView,
+    ApiError, AppView, AttemptView, FailureView, JobView, LiveLogView, VerdictRequest, WhyJob, WhyWorker, WorkerView,
 };
 use serde::Deserialize;
 
-use super::{Api, blobs, events, worker_session};
+use super::{Api, apps, blobs, events, worker_session};
 use crate::core::{SubmitError, VerdictError};
+use crate::live_logs::LiveLog;
 use crate::pool::{lock, same_secret};
 use crate::store::{StoreError, StoredAttempt, StoredReceipt};
 
@@ -43,12 +44,17 @@ pub(super) fn routes(api: Arc<Api>) -> Router {
         .route("/api/jobs/{id}/verdict", post(judge))
         .route("/api/jobs/by-external/{external_id}", get(job_by_external_id))
         .route("/api/events", get(events::of_all))
+        .route("/api/apps", get(apps::list).post(apps::publish))
+        .route("/api/apps/named/{name}", get(apps::named))
         .route("/api/apps/{digest}", get(app))
+        .route("/api/apps/{digest}/approve", post(apps::approve))
+        .route("/api/apps/{digest}/retire", post(apps::retire))
         .route("/api/workers", get(workers))
         .route("/api/jobs/{id}/why", get(why_job))
         .route("/api/jobs/{id}/failures", get(failures))
         .route("/api/workers/{id}/why", get(why_worker))
         .route("/api/jobs/{id}/tasks/{index}", get(task))
+        .route("/api/jobs/{id}/tasks/{index}/log", get(live_log))
         .route("/api/jobs/{id}/tasks/{index}/receipts/{lease}", get(receipt))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .route("/api/blobs/{digest}", get(blobs::download).put(blobs::upload).layer(DefaultBodyLimit::disable()))
@@ -70,7 +76,7 @@ impl Refusal {
         Self { status, error: error.to_string(), hint }
     }
 
-    fn not_found(what: impl ToString) -> Self {
+    pub(super) fn not_found(what: impl ToString) -> Self {
         Self::new(StatusCode::NOT_FOUND, what, "")
     }
 
@@ -148,6 +154,7 @@ async fn app(State(api): State<Arc<Api>>, Path(digest): Path<Digest>) -> Json<Ap
 
 async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<JobSpec>) -> Result<Response, Refusal> {
     let manifest = manifest(&api, spec.app)?;
+    lock(&api.apps).may_run(&spec.app)?;
     let pool = &api.pool;
     for values in spec.array.values() {
         if let Values::Lines(lines) = values {
@@ -183,7 +190,7 @@ async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<Job
 }
 
 /// The manifest of an app that the pool has.
-fn manifest(api: &Api, app: Digest) -> Result<Arc<AppManifest>, Refusal> {
+pub(super) fn manifest(api: &Api, app: Digest) -> Result<Arc<AppManifest>, Refusal> {
     if let Some(known) = lock(&api.manifests).get(&app) {
         return Ok(known.clone());
     }
@@ -290,6 +297,22 @@ async fn task(
     Ok(Json(attempts.into_iter().map(view).collect()))
 }
 
+/// What the task's running attempts have said so far.
+async fn live_log(State(api): State<Arc<Api>>, Path((job, index)): Path<(JobId, u64)>) -> Json<Vec<LiveLogView>> {
+    let logs: Vec<LiveLogView> = {
+        let logs = lock(&api.pool.live_logs);
+        let view = |(lease, log): (LeaseId, &LiveLog)| LiveLogView {
+            lease,
+            worker: log.worker,
+            stdout: log.stdout.clone(),
+            stderr: log.stderr.clone(),
+        };
+        logs.of_task(TaskId { job, index }).map(view).collect()
+    };
+    let in_force = |log: &LiveLogView| api.pool.look(|core, _| core.lease(log.worker, log.lease).is_some());
+    Json(logs.into_iter().filter(in_force).collect())
+}
+
 async fn receipt(
     State(api): State<Arc<Api>>,
     Path((job, index, lease)): Path<(JobId, u64, LeaseId)>,
@@ -301,7 +324,7 @@ async fn receipt(
 }
 
 /// Waits until what was done is durable.
-async fn committed(durable: crate::pool::Durable) -> Result<(), Refusal> {
+pub(super) async fn committed(durable: crate::pool::Durable) -> Result<(), Refusal> {
     durable.await.map_err(|_| {
         let hint = "ask again when the pool is back: the same external id never makes a second job";
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the pool's database takes no more", hint)

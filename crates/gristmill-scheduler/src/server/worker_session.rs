@@ -20,7 +20,7 @@ use tracing::{debug, info};
 
 use super::{Api, random_bytes};
 use crate::core::{Batch, ConnectError, ConnectionId, Finish, LeaseTerms, Shares};
-use crate::pool::UploadGrant;
+use crate::pool::{UploadGrant, lock};
 use crate::shares::{Question, SHARE_FILE_BYTES_MAX};
 
 /// What each connection keeps for reading; longer messages make room for themselves.
@@ -151,6 +151,12 @@ async fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: T
         ToPool::Progress { lease, done } => {
             pool.act(|core, now, effects| core.progress(id, connection, lease, done, now, effects));
         }
+        ToPool::Said { lease, stream, bytes } => {
+            // Of a lease that is over nobody wants to hear.
+            if let Some(terms) = pool.look(|core, _| core.lease(id, lease)) {
+                lock(&pool.live_logs).add(id, lease, terms.task, stream, &bytes);
+            }
+        }
         ToPool::Declined { lease, reason } => {
             pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
         }
@@ -159,6 +165,10 @@ async fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: T
                 Ok(batch) => batch,
                 Err(reason) => return ControlFlow::Break(reason),
             };
+            {
+                let mut logs = lock(&pool.live_logs);
+                batch.finishes.iter().for_each(|finish| logs.remove(finish.lease));
+            }
             pool.act(|core, now, effects| core.finished(id, connection, batch, now, effects));
         }
         ToPool::Returned { leases } => {

@@ -7,7 +7,7 @@ use super::StoreError;
 
 /// Each step brings a database one format further; a database of format `n` needs the steps from `n` on. Steps that a
 /// release has seen are never changed.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE pool (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -115,6 +115,19 @@ const STEPS: [&str; 3] = [
         (SELECT count(*) FROM result WHERE result.job = job.id AND verdict = 'certified');
     UPDATE job SET state = 'cancelled', reason = 'the pool''s program was updated', finished_at = created_at
         WHERE state = 'live';
+",
+    "
+    -- Apps by name; a version never changes.
+    CREATE TABLE app (
+        name TEXT NOT NULL,
+        version TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        provider BLOB,
+        approved INTEGER NOT NULL,
+        retired INTEGER NOT NULL,
+        published_at INTEGER NOT NULL,
+        UNIQUE (name, version)
+    ) STRICT;
 ",
 ];
 

@@ -59,7 +59,7 @@ impl Modules {
         if let Some(ready) = self.loaded(digest) {
             return Ok(ready);
         }
-        let module = match self.from_disk(digest) {
+        let module = match self.kept(digest) {
             Some(module) => module,
             None => self.compile(digest, &read().map_err(LoadError::Read)?)?,
         };
@@ -107,7 +107,7 @@ impl Modules {
         fs::rename(fresh, self.path(digest)).map_err(text)
     }
 
-    fn from_disk(&self, digest: Digest) -> Option<Module> {
+    fn kept(&self, digest: Digest) -> Option<Module> {
         let bytes = fs::read(self.path(digest)).ok()?;
         let (seal, code) = bytes.split_at_checked(32)?;
         if blake3::Hash::from_bytes(self.seal(digest, code)) != blake3::Hash::from_slice(seal).ok()? {

@@ -89,7 +89,6 @@ impl Words {
 }
 
 impl State {
-    #[expect(clippy::too_many_arguments, reason = "one caller, and each is a thing of its own")]
     pub(super) fn new(
         files: Files,
         args: Vec<Vec<u8>>,

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gristmill_proto::codec;
 use gristmill_proto::id::{JobId, WorkerId};
 use gristmill_proto::job::{Input, JobSpec, Resources};
-use gristmill_proto::outcome::{Exit, Log, Outcome};
+use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
 use gristmill_proto::receipt::{ReceiptFile, digest_of_job};
 use gristmill_proto::requirement::Requirement;
 use gristmill_proto::view::{AttemptView, JobState, JobView, Verdict, WhyJob, WhyWorker};
@@ -32,11 +32,11 @@ pub(super) struct PoolArgs {
 
 impl PoolArgs {
     /// For what needs no token.
-    fn reader(&self) -> PoolClient {
+    pub(super) fn reader(&self) -> PoolClient {
         PoolClient::new(&self.pool, "")
     }
 
-    fn client(&self) -> Result<PoolClient> {
+    pub(super) fn client(&self) -> Result<PoolClient> {
         let file = match &self.pool_token {
             Some(file) => file.clone(),
             None => roles::home()?.join("scheduler").join("token"),
@@ -166,7 +166,7 @@ pub(super) struct VerifyArgs {
     json: bool,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -209,37 +209,55 @@ pub(super) async fn run(args: RunArgs, shutdown: CancellationToken) -> Result<()
             retries: 0,
             ..JobSpec::new(job_file::app(&args.app, here, &pool).await?)
         };
-        spec.check()?;
-        let id = pool.submit(&spec).await?.id;
-        report.event("submitted", &json!({ "job": id }), "");
-        let view = watch_until_end(&pool, id, &report, &shutdown).await?;
-        if view.state != JobState::Done {
-            bail!("job {id} {}: {}", state_word(view.state), view.reason.unwrap_or_default());
-        }
-        let attempt = certified(&pool, id, 0).await?.context("the result is gone")?;
-        let files = attempt.outcome.files.len() + usize::from(attempt.outcome.answer.is_some());
-        let folder = args.out.unwrap_or_else(|| PathBuf::from(format!("job-{id}")));
-        let written = if files > 0 { write_files(&pool, &folder, &attempt.outcome).await? } else { Vec::new() };
-        for path in &written {
-            report.event("file", &json!({ "path": path }), &format!("wrote {}", path.display()));
-        }
-        let text = |log: &Log| String::from_utf8_lossy(&log.head).into_owned();
-        let Outcome { stdout, stderr, usage, .. } = &attempt.outcome;
-        if args.json {
-            let facts = json!({
-                "job": id, "worker": attempt.worker, "stdout": text(stdout), "stderr": text(stderr),
-                "files": written, "usage": usage,
-            });
-            report.result("result", &facts, "");
-        } else {
-            report.done();
-            print_bytes(&stdout.head)?;
-            eprint_line(text(stderr).trim_end());
-        }
-        Ok(())
+        let asked = Asked { job: spec, out: args.out, json: args.json };
+        run_to_end(&pool, asked, &report, &shutdown).await
     };
     let done = Box::pin(work).await;
     report.concluded(done)
+}
+
+/// A job of one task whose result is wanted here.
+pub(super) struct Asked {
+    pub(super) job: JobSpec,
+    pub(super) out: Option<PathBuf>,
+    pub(super) json: bool,
+}
+
+/// Submits it, waits, and shows what came out.
+pub(super) async fn run_to_end(
+    pool: &PoolClient,
+    asked: Asked,
+    report: &Report,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    asked.job.check()?;
+    let id = pool.submit(&asked.job).await?.id;
+    report.event("submitted", &json!({ "job": id }), "");
+    let view = watch_until_end(pool, id, report, shutdown).await?;
+    if view.state != JobState::Done {
+        bail!("job {id} {}: {}", state_word(view.state), view.reason.unwrap_or_default());
+    }
+    let attempt = certified(pool, id, 0).await?.context("the result is gone")?;
+    let files = attempt.outcome.files.len() + usize::from(attempt.outcome.answer.is_some());
+    let folder = asked.out.unwrap_or_else(|| PathBuf::from(format!("job-{id}")));
+    let written = if files > 0 { write_files(pool, &folder, &attempt.outcome).await? } else { Vec::new() };
+    for path in &written {
+        report.event("file", &json!({ "path": path }), &format!("wrote {}", path.display()));
+    }
+    let text = |log: &Log| String::from_utf8_lossy(&log.head).into_owned();
+    let Outcome { stdout, stderr, usage, .. } = &attempt.outcome;
+    if asked.json {
+        let facts = json!({
+            "job": id, "worker": attempt.worker, "stdout": text(stdout), "stderr": text(stderr),
+            "files": written, "usage": usage,
+        });
+        report.result("result", &facts, "");
+    } else {
+        report.done();
+        print_bytes(&stdout.head)?;
+        eprint_line(text(stderr).trim_end());
+    }
+    Ok(())
 }
 
 fn print_bytes(bytes: &[u8]) -> Result<()> {
@@ -536,6 +554,25 @@ pub(super) async fn receipt(args: ReceiptArgs) -> Result<()> {
     Ok(())
 }
 
+/// What an attempt took, as far as its runtime counts it.
+fn used(usage: &Usage) -> String {
+    let counted = [
+        (usage.fuel, "fuel"),
+        (usage.disk_read_bytes, "bytes read from disk"),
+        (usage.disk_written_bytes, "bytes written to disk"),
+        (usage.network_received_bytes, "bytes received"),
+        (usage.network_sent_bytes, "bytes sent"),
+    ];
+    let mut text = format!(
+        "{} ms of wall-clock time, {} ms of processor time, {} bytes of memory",
+        usage.wall_ms, usage.cpu_ms, usage.memory_peak_bytes
+    );
+    for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
+        text += &format!(", {count} {what}");
+    }
+    text
+}
+
 /// Checks a receipt without asking anyone.
 pub(super) fn verify(args: &VerifyArgs) -> Result<()> {
     let text = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
@@ -571,10 +608,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<()> {
     lines.push(format!("outcome   {exit}"));
     lines.extend(outcome.answer.iter().map(|answer| format!("answer    0x{}", hex::encode(answer))));
     lines.extend(outcome.files.iter().map(|file| format!("output    {}  {}", file.path, file.digest)));
-    lines.push(format!(
-        "used      {} ms of wall-clock time, {} ms of processor time, {} bytes of memory",
-        outcome.usage.wall_ms, outcome.usage.cpu_ms, outcome.usage.memory_peak_bytes
-    ));
+    lines.push(format!("used      {}", used(&outcome.usage)));
     lines.push(String::new());
     lines
         .push("It proves that this worker said so, of this app, these arguments and inputs, for this pool.".to_owned());

@@ -40,6 +40,9 @@ pub(super) struct SchedulerArgs {
     /// How users share the pool, in TOML: `[groups] physics = 3`, `[users] ann = { group = "physics", weight = 2 }`
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Let only those apps run that `gristmill app approve` has named
+    #[arg(long)]
+    approved_apps_only: bool,
     /// How often workers say that they are alive, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Tuning::default().alive_ms, value_parser = clap::value_parser!(u64).range(10..))]
     alive_ms: u64,
@@ -93,6 +96,7 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen, "--listen")).await?;
     crate::embedded::publish_vanity(scheduler.blobs())?;
     print_line(&scheduler.url());
+    let scheduler = if args.approved_apps_only { scheduler.with_approval() } else { scheduler };
     let mut scheduler = scheduler.with_routes(site::page());
     if let Some(rpc) = &args.rpc {
         scheduler = scheduler.with_routes(site::rpc(rpc));

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use gristmill_proto::app::Runtime;
+use gristmill_proto::digest::Digest;
+use gristmill_proto::id::ProviderId;
 use gristmill_proto::requirement::is_label;
+use gristmill_worker::policy::Policy;
 use gristmill_worker::{Config, Worker};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +36,21 @@ pub(super) struct WorkerArgs {
     /// Something jobs may ask for, such as `site=lyon`; several times for several
     #[arg(long = "label", value_name = "NAME[=VALUE]", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// Run this app; with it, only what is allowed runs
+    #[arg(long = "allow-app", value_name = "DIGEST")]
+    apps_allowed: Vec<Digest>,
+    /// Never run this app
+    #[arg(long = "deny-app", value_name = "DIGEST")]
+    apps_denied: Vec<Digest>,
+    /// Run what this provider has signed; with it, only what is allowed runs
+    #[arg(long = "allow-provider", value_name = "ID")]
+    providers_allowed: Vec<ProviderId>,
+    /// Never run what this provider has signed
+    #[arg(long = "deny-provider", value_name = "ID")]
+    providers_denied: Vec<ProviderId>,
+    /// Offer this runtime alone, of process, wasm, container and vm; several times for several [default: all that work here]
+    #[arg(long = "runtime", value_name = "NAME")]
+    runtimes_allowed: Vec<Runtime>,
 }
 
 #[derive(Subcommand)]
@@ -60,6 +79,13 @@ pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result
         memory_bytes: roles::machine_memory(),
         labels: args.labels.into_iter().collect(),
         sandbox: roles::sandbox_config(),
+        policy: Policy {
+            apps_allowed: args.apps_allowed.into_iter().collect(),
+            apps_denied: args.apps_denied.into_iter().collect(),
+            providers_allowed: args.providers_allowed.into_iter().collect(),
+            providers_denied: args.providers_denied.into_iter().collect(),
+            runtimes_allowed: args.runtimes_allowed.into_iter().collect(),
+        },
     };
     let worker = Worker::open(config).await?;
     print_line(&worker.id().to_string());
