@@ -151,7 +151,7 @@ fn text(finished: &Finished) -> String {
 async fn a_machine_takes_inputs_and_hands_in_outputs() {
     let host = Host::new().await;
     let script = "echo to the log; echo \"{task} $GIVEN\" > more; cat /in/input /app/data > result; ls -la / >&2; \
-        echo '{\"type\":\"progress\",\"done\":77}' > /dev/vport*; ln -s /etc/passwd link; mkfifo pipe";
+        echo '{\"type\":\"progress\",\"done\":77}' > /dev/vport0p1; ln -s /etc/passwd link; mkfifo pipe";
     let finished = host.run(&["sh", "-c", script]).await;
     let said = text(&finished);
     assert_eq!(finished.exit, Exit::Code(0), "{said}");
@@ -181,6 +181,7 @@ async fn a_hostile_guest_gets_no_further() {
         ln -s / out/root; tar -cf /dev/vdb status out ../../evil 2>&1; tar -tf /dev/vdb";
     let finished = host.run(&["sh", "-c", outside]).await;
     assert!(!host.dir.path().join("evil").exists() && finished.out.open("root/etc/passwd").is_err());
+    drop(finished);
     let finished = host.run(&["sh", "-c", "dd if=/dev/zero of=/out/large bs=1M count=40"]).await;
     assert!(matches!(finished.exit, Exit::Limit(Limit::Disk) | Exit::Code(125)), "{:?}", finished.exit);
     let cards = text(&host.run(&["sh", "-c", "ls /sys/class/net"]).await);
