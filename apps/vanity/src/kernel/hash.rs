@@ -61,7 +61,9 @@ pub(crate) fn sha256<W: WordLanes>(mut block: [W; 16]) -> [W; 8] {
                 block[$t % 16] = block[$t % 16].add(sum0).add(block[($t + 9) % 16]).add(sum1);
             }
             let sum1 = $e.rotate_left::<26, 6>().xor3($e.rotate_left::<21, 11>(), $e.rotate_left::<7, 25>());
-            let first = $h.add(W::splat(SHA_ROUND[$t])).add(block[$t % 16]).add($e.choose($f, $g)).add(sum1);
+            // Word and constant first: many words are the same for both prefixes, and then so is this sum.
+            let word = block[$t % 16].add(W::splat(SHA_ROUND[$t]));
+            let first = $h.add(word).add($e.choose($f, $g)).add(sum1);
             let sum0 = $a.rotate_left::<30, 2>().xor3($a.rotate_left::<19, 13>(), $a.rotate_left::<10, 22>());
             $d = $d.add(first);
             $h = first.add(sum0.add($a.majority($b, $c)));
@@ -88,7 +90,7 @@ const RIPEMD_INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_
 
 /// RIPEMD-160 of a SHA-256 digest, given and returned as big-endian words.
 ///
-/// The two lines of the function are taken step by step in turn: alone, each waits for its own results.
+/// The two lines of the function are taken in turn: alone, each waits for its own results.
 #[inline(always)]
 pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
     let mut block = [W::splat(0); 16];
@@ -98,16 +100,36 @@ pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
     block[8] = W::splat(0x80);
     block[14] = W::splat(256);
 
+    // One operation of each line in turn, and the compiler held to that order: the processor looks only so far ahead, and
+    // in any other order some of what it sees there waits for something else.
     macro_rules! step {
-        ($function:ident $constant:literal, $a:ident $b:ident $c:ident $d:ident $e:ident, $word:literal $bits:literal) => {
-            // The function comes last, since its arguments do.
-            let mut sum = $a.add(block[$word]);
-            if $constant != 0u32 {
-                sum = sum.add(W::splat($constant));
+        ($n:expr, $fl:ident $kl:literal $wl:literal $sl:literal, $fr:ident $kr:literal $wr:literal $sr:literal,
+         $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident) => {
+            macro_rules! in_order {
+                () => {
+                    // What becomes constant at the start, or is not needed at the end, the compiler shall still find out.
+                    if $n < 76 {
+                        W::in_order([
+                            &mut $a, &mut $b, &mut $c, &mut $d, &mut $e, &mut $p, &mut $q, &mut $r, &mut $s, &mut $t,
+                        ]);
+                    }
+                };
             }
-            let sum = sum.add($function($b, $c, $d));
-            $a = sum.rotate_left::<$bits, { 32 - $bits }>().add($e);
+            $a = $a.add(plus_constant::<W, $kl>(block[$wl]));
+            $p = $p.add(plus_constant::<W, $kr>(block[$wr]));
+            in_order!();
+            $a = $a.add($fl($b, $c, $d));
+            $p = $p.add($fr($q, $r, $s));
+            in_order!();
+            $a = $a.rotate_left::<$sl, { 32 - $sl }>();
+            $p = $p.rotate_left::<$sr, { 32 - $sr }>();
+            in_order!();
+            $a = $a.add($e);
+            $p = $p.add($t);
+            in_order!();
             $c = $c.rotate_left::<10, 22>();
+            $r = $r.rotate_left::<10, 22>();
+            in_order!();
         };
     }
     // Five steps bring the variables back to their places; sixteen shift them by one.
@@ -119,12 +141,7 @@ pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
         (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
          $a:ident $b:ident $c:ident $d:ident $e:ident, $p:ident $q:ident $r:ident $s:ident $t:ident,
          $wl:literal $sl:literal $wr:literal $sr:literal $($rest:tt)*) => {
-            step!($fl $kl, $a $b $c $d $e, $wl $sl);
-            step!($fr $kr, $p $q $r $s $t, $wr $sr);
-            // What becomes constant at the start, or is not needed at the end, the compiler shall still find out.
-            if $n < 76 {
-                W::in_order([&mut $a, &mut $b, &mut $c, &mut $d, &mut $e, &mut $p, &mut $q, &mut $r, &mut $s, &mut $t]);
-            }
+            step!($n, $fl $kl $wl $sl, $fr $kr $wr $sr, $a $b $c $d $e, $p $q $r $s $t);
             round!(@ $n + 1, $fl $kl, $fr $kr, $e $a $b $c $d, $t $p $q $r $s, $($rest)*);
         };
         (@ $n:expr, $fl:ident $kl:literal, $fr:ident $kr:literal,
@@ -155,6 +172,11 @@ pub(crate) fn ripemd160<W: WordLanes>(digest: [W; 8]) -> [W; 5] {
         };
     }
     sums!(1 c s  2 d t  3 e p  4 a q  0 b r)
+}
+
+#[inline(always)]
+fn plus_constant<W: WordLanes, const CONSTANT: u32>(word: W) -> W {
+    if CONSTANT == 0 { word } else { word.add(W::splat(CONSTANT)) }
 }
 
 #[inline(always)]
