@@ -12,6 +12,6 @@ fn the_doctor_finds_what_workers_need() {
     let told = String::from_utf8(run(&["doctor", "--json"]).stdout).unwrap();
     let findings: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let about: Vec<&str> = findings.iter().filter_map(|finding| finding["about"].as_str()).collect();
-    assert_eq!(about, ["sandbox", "control groups", "Landlock"]);
+    assert_eq!(about, ["sandbox", "isolation class", "control groups", "Landlock", "virtual machines"]);
     assert!(findings.iter().all(|finding| finding["state"] != "missing"), "{told}");
 }
