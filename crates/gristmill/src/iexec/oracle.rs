@@ -1,7 +1,7 @@
 //! The oracle of the hub: every deal of a pool that its key owns becomes jobs, and its tasks are settled.
 //!
 //! The same habits as the market's oracle: news of chain, pool and outbox go into the `ledger` and to disk together with
-//! their cursors, then [`Oracle::act`] does what the ledger says comes next. One job per task, named by the task's id.
+//! their cursors, then `Oracle::act` does what the ledger says comes next. One job per task, named by the task's id.
 
 mod archive;
 mod job;
