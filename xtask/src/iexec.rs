@@ -44,7 +44,7 @@ pub(crate) fn check() -> Result<()> {
     cargo(&["build", "--release", "--locked", "-p", "gristmill"])?;
     let home = std::env::temp_dir().join(format!("gristmill-iexec-{}", std::process::id()));
     fs::create_dir_all(&home)?;
-    let grid = Grid::start(&home)?;
+    let mut grid = Grid::start(&home, ["0", "0"])?;
     let program = home.join("primes");
     run(Command::new("cc").args(["-static", "-O2", "-o"]).arg(&program).arg(format!("{PACKAGES}/primes.c")))?;
 
@@ -54,7 +54,10 @@ pub(crate) fn check() -> Result<()> {
     cli.by_the_order_book(&market)?;
     cli.not_runnable(&market)?;
     cli.closed_and_claimed(&market)?;
-    say("iexec 9.0.0: init, deploy, orders, deal, result, order book, refusals, cancel and claim");
+    cli.through_kills(&market, &mut grid, &home)?;
+    say(
+        "iexec 9.0.0: init, deploy, orders, deals, results, order book, refusals, cancel, claim, and a bag through kills",
+    );
 
     // It would ask iExec's secret service about the dataset's key. There is none: the dataset is not encrypted.
     let newer = Cli::open("9.0.1", &["--skip-preflight-check"], &home, &grid)?;
@@ -69,27 +72,29 @@ struct Grid {
     process: Child,
     dir: PathBuf,
     pool: String,
+    chain: String,
     /// The pool that is registered from the start.
     workerpool: String,
 }
 
 impl Grid {
-    fn start(home: &Path) -> Result<Self> {
+    fn start(home: &Path, [port, chain_port]: [&str; 2]) -> Result<Self> {
         let dir = home.join("grid");
         let mut process = Command::new(gristmill())
-            .args(["dev", "--json", "--slots", "1", "--port", "0", "--chain-port", "0", "--data-dir"])
+            .args(["dev", "--json", "--slots", "1", "--port", port, "--chain-port", chain_port, "--data-dir"])
             .arg(&dir)
             .env("GRISTMILL_LOG", "gristmill=info")
             .stdout(Stdio::piped())
             .stderr(fs::File::create(home.join("grid.log"))?)
             .spawn()?;
         let output = process.stdout.take().context("it was asked for")?;
-        let (mut pool, mut workerpool) = (None, None);
+        let (mut pool, mut chain, mut workerpool) = (None, None, None);
         for line in BufReader::new(output).lines() {
             let event: Value = serde_json::from_str(&line?)?;
             let field = |name: &str| event[name].as_str().map(str::to_owned);
             match event["event"].as_str() {
                 Some("hub") => workerpool = field("workerpool"),
+                Some("chain") => chain = field("rpc"),
                 Some("pool") => pool = field("url"),
                 Some("serving") => break,
                 _ => {}
@@ -97,7 +102,17 @@ impl Grid {
         }
         let pool = pool.context("gristmill dev told of no pool")?;
         let workerpool = workerpool.context("gristmill dev told of no hub")?;
-        Ok(Self { process, dir, pool, workerpool })
+        let chain = chain.context("gristmill dev told of no chain")?;
+        Ok(Self { process, dir, pool, chain, workerpool })
+    }
+
+    /// Ends it as a power cut would, and starts it at the same addresses.
+    fn kill_and_start(&mut self, home: &Path) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        let port = |url: &str| url.rsplit(':').next().unwrap_or_default().to_owned();
+        *self = Self::start(home, [&port(&self.pool), &port(&self.chain)])?;
+        Ok(())
     }
 
     /// Runs a command of ours that talks to the pool.
@@ -164,7 +179,7 @@ impl Cli {
         Ok(cli)
     }
 
-    /// Standard output as JSON, whether it says that all went well or not.
+    /// What it says as JSON, whether it says that all went well or not.
     fn answer(&self, args: &[&str]) -> Result<Value> {
         let guard = format!("--import={}", self.guard.display());
         let output = Command::new("node")
@@ -175,11 +190,10 @@ impl Cli {
             .stdin(Stdio::null())
             .output()
             .context("node cannot be run")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let line = text.lines().rev().find(|line| line.starts_with('{'));
-        let line = line.with_context(|| {
-            format!("iexec {args:?} said no JSON: {text}{}", String::from_utf8_lossy(&output.stderr))
-        })?;
+        // Refusals of several orders together go to standard error, all else to standard output.
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let line = text.lines().rev().find(|line| line.starts_with("{\"ok\""));
+        let line = line.with_context(|| format!("iexec {args:?} said no JSON: {text}"))?;
         Ok(serde_json::from_str(line)?)
     }
 
@@ -355,7 +369,8 @@ impl Cli {
         ensure!(found["datasetOrders"][0]["remaining"] == 10, "{found}");
         let found = self.call(&["orderbook", "workerpool", "--category", "0"])?;
         ensure!(found["workerpoolOrders"][0]["workerpool"] == market.workerpool.as_str(), "{found}");
-        let found = self.call(&["orderbook", "requester", REQUESTER.address, "--category", "0"])?;
+        let found =
+            self.call(&["orderbook", "requester", REQUESTER.address, "--category", "0", "--workerpool", "any"])?;
         ensure!(amount(&found["count"])? == 1, "{found}");
 
         let args =
@@ -453,6 +468,23 @@ impl Cli {
             ensure!(shown["task"]["statusName"] == "FAILED", "{shown}");
         }
         ensure!(self.stake(&REQUESTER)? == before, "the claims did not bring the money back");
+        Ok(())
+    }
+
+    /// A bag whose grid is killed again and again: each task is done, and paid for once.
+    fn through_kills(&self, market: &Market, grid: &mut Grid, home: &Path) -> Result<()> {
+        let before = self.stake(&REQUESTER)?;
+        self.sign_orders(market, |_| {})?;
+        let (_, tasks) = self.fill()?;
+        for _ in 0..2 {
+            grid.kill_and_start(home)?;
+        }
+        for task in [&tasks[0], &tasks[tasks.len() - 1]] {
+            ensure!(self.download(task)?["primes.txt"] == "9592\ndataset: ground twice\n", "another result");
+        }
+        self.until("all tasks to be paid", || Ok(self.stake(&REQUESTER)?.1 == before.1))?;
+        let after = self.stake(&REQUESTER)?;
+        ensure!(after.0 == before.0 - 10 * 13, "ten tasks of 13 nRLC changed {before:?} to {after:?}");
         Ok(())
     }
 
