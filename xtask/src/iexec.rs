@@ -333,18 +333,19 @@ impl Cli {
             let files = self.download(task)?;
             ensure!(files["primes.txt"] == "9592\ndataset: ground twice\n", "{files}");
             ensure!(files["stdout.txt"] == format!("9592 primes below 100000, task {index}\n"), "{files}");
+            ensure!(files["result"] == word(9592).as_str(), "{files}");
         }
         let after = self.stake(&REQUESTER)?;
         ensure!(after == (before.0 - 3 * 13, before.1), "three tasks of 13 nRLC changed {before:?} to {after:?}");
         Ok(())
     }
 
-    /// Waits for a task and reads its archive: name to content.
+    /// Waits for a task and reads its archive: name to content, a character a byte.
     fn download(&self, task: &str) -> Result<Value> {
         let shown = self.call_as(&REQUESTER, &["task", "show", task, "--watch", "--download", task])?;
         ensure!(shown["task"]["statusName"] == "COMPLETED", "{shown}");
         let script = "import sys, zipfile, json\n\
-                      with zipfile.ZipFile(sys.argv[1]) as z: print(json.dumps({n: z.read(n).decode() for n in z.namelist()}))";
+                      with zipfile.ZipFile(sys.argv[1]) as z: print(json.dumps({n: z.read(n).decode('latin-1') for n in z.namelist()}))";
         let archive = self.dir.join(format!("{task}.zip"));
         let output =
             Command::new("python3").args(["-c", script]).arg(&archive).output().context("python3 cannot be run")?;
@@ -513,6 +514,11 @@ impl Cli {
 
 fn signed_by(account: &Account) -> [&'static str; 6] {
     ["--wallet-address", account.address, "--password", PASSWORD, "--keystoredir", "keys"]
+}
+
+/// What the app's `computed.json` gives to a contract, as [`Cli::download`] shows it.
+fn word(number: u64) -> String {
+    [[0; 24].as_slice(), &number.to_be_bytes()].concat().into_iter().map(char::from).collect()
 }
 
 fn text(value: &Value) -> Result<String> {
