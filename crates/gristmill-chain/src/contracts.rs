@@ -35,6 +35,11 @@ alloy::sol!(
 );
 alloy::sol!(
     #[sol(rpc, all_derives)]
+    PoolWord,
+    "../../contracts/artifacts/PoolWord.json"
+);
+alloy::sol!(
+    #[sol(rpc, all_derives)]
     VanityVerifier,
     "../../contracts/artifacts/VanityVerifier.json"
 );

@@ -62,6 +62,8 @@ mod transaction;
 
 use std::time::Duration;
 
+use alloy::primitives::U256;
+
 use crate::backoff::BackoffPolicy;
 
 pub use entry::{Action, Inclusion};
@@ -91,6 +93,9 @@ pub struct SendConfig {
     pub resend_after: Duration,
     /// Most that is offered per unit of gas. Above it the sender waits, and says so.
     pub fee_per_gas_wei_max: u128,
+    /// Once transactions have cost so much in an hour, no new one is begun. Those under way go on, at better prices if need
+    /// be, so that it can be passed by what was in flight.
+    pub budget_wei_per_hour: Option<U256>,
     /// Tip where the node does not suggest one.
     pub tip_wei_default: u128,
     /// Added to estimated gas: state may change between the estimate and the block.
@@ -113,6 +118,7 @@ impl Default for SendConfig {
             bump_after: Duration::from_secs(60),
             resend_after: Duration::from_secs(30),
             fee_per_gas_wei_max: 200_000_000_000,
+            budget_wei_per_hour: None,
             tip_wei_default: 1_000_000_000,
             gas_margin_percent: 25,
             lag_patience: Duration::from_secs(60),

@@ -250,6 +250,7 @@ impl Process {
             head: Head { number: chain.height(), hash: head.hash, base_fee_wei: chain.base_fee, gas_limit: 30_000_000 },
             nonce: chain.nonce(),
             balance: U256::MAX,
+            spent_wei: U256::ZERO,
             tip_wei: 10,
             receipts,
             blocks,
@@ -493,6 +494,7 @@ fn calm() -> Facts {
         head: Head { number: 100, hash: B256::ZERO, base_fee_wei: 1_000, gas_limit: 30_000_000 },
         nonce: 5,
         balance: U256::from(u64::MAX),
+        spent_wei: U256::ZERO,
         tip_wei: 10,
         receipts: BTreeMap::new(),
         blocks: BTreeMap::new(),
@@ -614,4 +616,21 @@ fn a_missing_receipt_means_a_reorganisation_only_if_the_block_is_gone() {
     assert_eq!(news(90, None), [false, false], "the node has not got so far");
     assert_eq!(news(90, Some(B256::repeat_byte(8))), [true, true], "another block is in its place");
     assert_eq!(news(101, None), [true, true], "the chain has become shorter");
+}
+
+#[test]
+fn nothing_new_is_begun_once_an_hours_budget_is_spent() {
+    let budget_wei = U256::from(1_000_000);
+    let config = SendConfig { budget_wei_per_hour: Some(budget_wei), ..SendConfig::default() };
+    let entries = [entry(1, State::Queued, vec![])];
+    let mut facts = calm();
+    facts.spent_wei = budget_wei - U256::ONE;
+    let begins = |plan: &plan::Plan| plan.steps.iter().any(|step| matches!(step, Step::Start { .. }));
+    assert!(begins(&plan::plan(&entries, &facts, &config, 100_000)));
+    facts.spent_wei = budget_wei;
+    let held = plan::plan(&entries, &facts, &config, 100_000);
+    assert!(!begins(&held));
+    assert!(matches!(held.hold, Some(Hold::Budget { .. })), "{held:?}");
+    let unbounded = SendConfig { budget_wei_per_hour: None, ..config };
+    assert!(begins(&plan::plan(&entries, &facts, &unbounded, 100_000)));
 }

@@ -9,7 +9,7 @@
 mod outcome;
 mod row;
 
-use alloy::primitives::{Address, Bytes};
+use alloy::primitives::{Address, Bytes, U256};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::entry::{Action, Change, Entry, State};
@@ -101,6 +101,7 @@ pub fn migrate(connection: &Connection) -> Result<(), OutboxError> {
              gas_limit INTEGER NOT NULL,
              signed_at_ms INTEGER NOT NULL
          ) STRICT, WITHOUT ROWID;
+         CREATE INDEX IF NOT EXISTS outbox_attempt_signed ON outbox_attempt (signed_at_ms);
          CREATE INDEX IF NOT EXISTS outbox_attempt_action ON outbox_attempt (action, ordinal);
          CREATE TABLE IF NOT EXISTS outbox_outcome (
              sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -233,6 +234,30 @@ pub(super) fn live(connection: &Connection, now_ms: u64, head: u64) -> Result<Ve
     entries.into_iter().map(|entry| with_attempts(connection, entry)).collect()
 }
 
+/// What the transactions signed since then have cost, or can cost at most while they are in no block.
+pub(super) fn spent_since(connection: &Connection, since_ms: u64) -> Result<U256, OutboxError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT a.gas_used, a.gas_price_wei, t.gas_limit, t.max_fee_wei, a.state
+         FROM outbox_attempt t JOIN outbox_action a ON a.id = t.action
+         WHERE t.signed_at_ms >= ?1
+           AND t.ordinal = (SELECT max(ordinal) FROM outbox_attempt WHERE action = a.id)",
+    )?;
+    let mut rows = statement.query([signed(since_ms)])?;
+    let mut spent = U256::ZERO;
+    while let Some(row) = rows.next()? {
+        let (used, price): (Option<i64>, Option<String>) = (row.get(0)?, row.get(1)?);
+        let (limit, cap): (i64, String) = (row.get(2)?, row.get(3)?);
+        let state: String = row.get(4)?;
+        let (gas, price) = match (used, price) {
+            (Some(used), Some(price)) => (used, price),
+            _ if state == "pending" => (limit, cap),
+            _ => continue,
+        };
+        spent += U256::from(unsigned(gas)) * price.parse::<U256>().unwrap_or_default();
+    }
+    Ok(spent)
+}
+
 /// Actions that wait, those included that are not read in a round.
 pub(super) fn queued(connection: &Connection) -> Result<usize, OutboxError> {
     let count: i64 =
@@ -288,5 +313,34 @@ mod tests {
         retry(&transaction, "settle").unwrap();
         assert!(matches!(record(&transaction, &mut read, &Change::Retried), Err(OutboxError::Overtaken)));
         assert_eq!(by_key(&transaction, "settle").unwrap().unwrap().state, State::Queued);
+    }
+
+    #[test]
+    fn the_cost_of_an_hour_counts_what_was_mined_and_what_may_still_be() {
+        let mut connection = database();
+        let transaction = connection.transaction().unwrap();
+        enqueue(&transaction, &Action::call("settle", Address::ZERO, Bytes::new())).unwrap();
+        let mut entry = live(&transaction, 0, 0).unwrap().remove(0);
+        let fees = super::super::fees::Fees { max_wei: 7, tip_wei: 1 };
+        let attempt = super::super::entry::Attempt {
+            hash: alloy::primitives::B256::ZERO,
+            nonce: 0,
+            raw: Bytes::new(),
+            fees,
+            gas_limit: 100,
+            signed_at_ms: 5_000,
+        };
+        record(&transaction, &mut entry, &Change::Signed(attempt)).unwrap();
+        assert_eq!(spent_since(&transaction, 5_000).unwrap(), U256::from(700));
+        assert_eq!(spent_since(&transaction, 5_001).unwrap(), U256::ZERO);
+        let inclusion = super::super::entry::Inclusion {
+            transaction: alloy::primitives::B256::ZERO,
+            block: crate::follow::BlockRef { number: 1, hash: alloy::primitives::B256::ZERO },
+            succeeded: true,
+            gas_used: 60,
+            gas_price_wei: 5,
+        };
+        record(&transaction, &mut entry, &Change::Mined(inclusion)).unwrap();
+        assert_eq!(spent_since(&transaction, 5_000).unwrap(), U256::from(300));
     }
 }

@@ -30,6 +30,8 @@ pub struct Facts {
     /// The account's transactions in blocks.
     pub nonce: u64,
     pub balance: U256,
+    /// What transactions of the last hour have cost, or may still cost.
+    pub spent_wei: U256,
     pub tip_wei: u128,
     /// One for each transaction of [`transactions_to_ask_for`]; `None`: the node knows no receipt. Where nothing was asked,
     /// nothing has changed.
@@ -76,6 +78,11 @@ pub enum Hold {
          hint: wait, or raise the cap; nothing is lost meanwhile"
     )]
     FeeCap { need_wei: u128, cap_wei: u128 },
+    #[error(
+        "transactions have cost {spent_wei} wei in an hour, and {budget_wei} are allowed\n\n\
+         hint: wait, or raise the budget; nothing is lost meanwhile"
+    )]
+    Budget { spent_wei: U256, budget_wei: U256 },
 }
 
 /// The steps in the order to be done, and what keeps the rest from starting.
@@ -303,6 +310,10 @@ impl Round<'_> {
             if gap && waited {
                 plan.steps.push(Step::Fill { nonce: self.facts.nonce });
             }
+            return;
+        }
+        if let Some(budget_wei) = self.config.budget_wei_per_hour.filter(|budget| self.facts.spent_wei >= *budget) {
+            plan.hold = Some(Hold::Budget { spent_wei: self.facts.spent_wei, budget_wei });
             return;
         }
         let Some(fees) = self.market.within(self.config.fee_per_gas_wei_max, self.facts.head.base_fee_wei) else {

@@ -41,6 +41,9 @@ pub use status::{SenderHandle, SenderStatus};
 
 use start::Purse;
 
+/// Of a budget.
+const HOUR_MS: u64 = 3_600_000;
+
 /// The sender has to stop; outages, empty accounts and high fees are not among the reasons.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -203,15 +206,18 @@ impl Sender {
     /// Asks everything once and does all that follows from it.
     async fn round(&mut self) -> Result<(), Trouble> {
         let head = self.memory.head;
+        let counts_cost = self.config.budget_wei_per_hour.is_some();
         let read = move |connection: &mut Connection| {
-            Ok((outbox::live(connection, now_ms(), head)?, outbox::queued(connection)?))
+            let hour_ago = now_ms().saturating_sub(HOUR_MS);
+            let spent = if counts_cost { outbox::spent_since(connection, hour_ago)? } else { U256::ZERO };
+            Ok((outbox::live(connection, now_ms(), head)?, outbox::queued(connection)?, spent))
         };
-        let (mut entries, queued) = self.journal.with(read).await?;
+        let (mut entries, queued, spent_wei) = self.journal.with(read).await?;
         if entries.is_empty() {
             self.show(&entries, queued, None, None);
             return Ok(());
         }
-        let Some(facts) = self.gather(&entries).await? else {
+        let Some(facts) = self.gather(&entries, spent_wei).await? else {
             return Ok(());
         };
         let plan = loop {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use alloy::primitives::U256;
 use alloy::rpc::types::{Header, TransactionReceipt};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ const RECEIPTS_AT_ONCE: usize = 8;
 
 impl Sender {
     /// `None`: the node that answered is behind one that answered before.
-    pub(super) async fn gather(&mut self, entries: &[Entry]) -> Result<Option<Facts>, Trouble> {
+    pub(super) async fn gather(&mut self, entries: &[Entry], spent_wei: U256) -> Result<Option<Facts>, Trouble> {
         let account = self.key.address();
         let header = self.rpc.head().await?;
         if self.is_behind(header.number) {
@@ -59,6 +60,7 @@ impl Sender {
             head,
             nonce,
             balance,
+            spent_wei,
             tip_wei,
             receipts,
             blocks,
