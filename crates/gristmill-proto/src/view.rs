@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{JobId, LeaseId, ProviderId, UnixMillis, WorkerId};
-use crate::outcome::{Outcome, OutputFile};
+use crate::outcome::{Exit, Outcome, OutputFile, Usage};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobView {
@@ -74,6 +74,19 @@ pub struct ResultView {
     pub answer: Option<String>,
     pub files: Vec<OutputFile>,
     pub verdict: Verdict,
+}
+
+/// A task's certified result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskResultView {
+    pub task: u64,
+    pub lease: u64,
+    pub worker: WorkerId,
+    pub exit: Exit,
+    /// Hexadecimal with 0x; absent when the app gave no answer.
+    pub answer: Option<String>,
+    pub files: Vec<OutputFile>,
+    pub usage: Usage,
 }
 
 /// A near miss, as the checker of the job's shares describes it.

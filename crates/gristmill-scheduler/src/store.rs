@@ -15,7 +15,7 @@ use gristmill_proto::key::Signature;
 use gristmill_proto::outcome::Outcome;
 use gristmill_proto::receipt::{Receipt, Statement, digest_of_job, path_of};
 use gristmill_proto::view::{
-    AppEntry, Closest, JobState, JobView, Progress, ResultView, TaskCounts, Verdict, WorkerView,
+    AppEntry, Closest, JobState, JobView, Progress, ResultView, TaskCounts, TaskResultView, Verdict, WorkerView,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
@@ -457,6 +457,29 @@ impl Reader {
                 answer: outcome.answer.map(|answer| format!("0x{}", hex::encode(answer))),
                 files: outcome.files,
                 verdict: verdict_of(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
+            });
+        }
+        Ok(results)
+    }
+
+    /// Certified results in the order of their tasks, from a task on.
+    pub fn certified_results(&self, job: JobId, from: u64, limit: usize) -> Result<Vec<TaskResultView>, StoreError> {
+        let mut find = self.connection.prepare_cached(
+            "SELECT task, lease, worker, outcome FROM result WHERE job = ?1 AND task >= ?2 AND verdict = 'certified'
+             ORDER BY task LIMIT ?3",
+        )?;
+        let mut rows = find.query(params![job.0, from, limit])?;
+        let mut results = Vec::new();
+        while let Some(row) = rows.next()? {
+            let outcome = decode::<Outcome>(row, 3)?;
+            results.push(TaskResultView {
+                task: row.get(0)?,
+                lease: row.get(1)?,
+                worker: WorkerId(row.get(2)?),
+                exit: outcome.exit,
+                answer: outcome.answer.map(|answer| format!("0x{}", hex::encode(answer))),
+                files: outcome.files,
+                usage: outcome.usage,
             });
         }
         Ok(results)

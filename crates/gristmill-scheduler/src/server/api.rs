@@ -16,7 +16,8 @@ use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::receipt::ReceiptFile;
 use gristmill_proto::view::{
-    ApiError, AppView, AttemptView, FailureView, JobView, LiveLogView, VerdictRequest, WhyJob, WhyWorker, WorkerView,
+    ApiError, AppView, AttemptView, FailureView, JobView, LiveLogView, TaskResultView, VerdictRequest, WhyJob,
+    WhyWorker, WorkerView,
 };
 use serde::Deserialize;
 
@@ -29,6 +30,7 @@ use crate::store::{StoreError, StoredAttempt, StoredReceipt};
 /// A job at its limits fits.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 const JOBS_PER_PAGE_MAX: u32 = 200;
+const RESULTS_PER_PAGE_MAX: usize = 500;
 const FAILURES_SHOWN: u32 = 100;
 /// Manifests kept at hand. They never change: their digests name them.
 const MANIFESTS_MAX: usize = 1_024;
@@ -41,6 +43,7 @@ pub(super) fn routes(api: Arc<Api>) -> Router {
         .route("/api/jobs/{id}", get(job))
         .route("/api/jobs/{id}/events", get(events::of_job))
         .route("/api/jobs/{id}/cancel", post(cancel))
+        .route("/api/jobs/{id}/results", get(results))
         .route("/api/jobs/{id}/verdict", post(judge))
         .route("/api/jobs/by-external/{external_id}", get(job_by_external_id))
         .route("/api/events", get(events::of_all))
@@ -278,6 +281,23 @@ async fn failures(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<
     let found = api.pool.read(|reader| reader.last_failures(id, FAILURES_SHOWN))?;
     let view = |(task, worker, reason)| FailureView { task, worker, reason };
     Ok(Json(found.into_iter().map(view).collect()))
+}
+
+#[derive(Deserialize)]
+struct ResultsPage {
+    #[serde(default)]
+    from: u64,
+    limit: Option<usize>,
+}
+
+/// Certified results by task, from a task on.
+async fn results(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<JobId>,
+    Query(page): Query<ResultsPage>,
+) -> Result<Json<Vec<TaskResultView>>, Refusal> {
+    let limit = page.limit.unwrap_or(RESULTS_PER_PAGE_MAX).min(RESULTS_PER_PAGE_MAX);
+    Ok(Json(api.pool.read(|reader| reader.certified_results(id, page.from, limit))?))
 }
 
 /// Everything the task's attempts left, logs included.
