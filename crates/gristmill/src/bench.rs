@@ -5,7 +5,9 @@
 
 mod floors;
 mod light_worker;
+mod oracle;
 mod pool_process;
 mod scheduler;
 
+pub use oracle::{OracleBench, OracleRow, run as run_oracle};
 pub use scheduler::{Row, SchedulerBench, run};

@@ -10,12 +10,16 @@ mod iexec;
 mod job;
 mod key;
 mod logs;
+mod offer;
 mod oracle;
+mod order;
 mod prison;
 mod scheduler;
 mod simulate;
 mod vanity;
+mod voucher;
 mod worker;
+mod worker_pay;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -83,6 +87,12 @@ enum Command {
     Deploy(deploy::DeployArgs),
     /// Serve and use a pool with iExec's own tools
     Iexec(iexec::IexecArgs),
+    /// Sell an app: publish, list, withdraw or sign offers
+    Offer(offer::OfferArgs),
+    /// Buy a computation: quote, place, status, fetch, cancel, refund
+    Order(order::OrderArgs),
+    /// What pools owe this worker, and how it gets it
+    Voucher(voucher::VoucherArgs),
     /// Measure this machine as a grid
     Bench(bench::BenchArgs),
     /// Simulate a whole grid: crashes, liars, volunteers who come and go, up to millions of tasks
@@ -158,6 +168,9 @@ async fn run(command: Command) -> Result<()> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Deploy(args) => Box::pin(deploy::run(args)).await,
         Command::Iexec(args) => Box::pin(iexec::run(args, shutdown)).await,
+        Command::Offer(args) => Box::pin(offer::run(args)).await,
+        Command::Order(args) => order::run(args).await,
+        Command::Voucher(args) => Box::pin(voucher::run(args)).await,
         Command::Bench(args) => Box::pin(bench::run(args)).await,
         Command::Simulate(args) => simulate::run(args, shutdown).await,
         Command::Vanity(args) => Box::pin(vanity::run(args, shutdown)).await,

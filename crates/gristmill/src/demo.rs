@@ -35,6 +35,7 @@ use crate::search_progress::tell_progress;
 use crate::site::{self, ChainFacts};
 use crate::vanity_order::{self, Ending, Finished, LocalOrder, Settlement};
 use crate::vanity_shares;
+use crate::vouchers;
 use crate::wallet::Wallet;
 
 pub struct Config {
@@ -126,7 +127,8 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
     crate::embedded::publish_vanity(scheduler.blobs())?;
     let page_url = scheduler.url();
     let pool = PoolClient::new(&page_url, scheduler.token());
-    let mut scheduler = scheduler.with_routes(site::page()).with_routes(site::rpc(&rpc_url));
+    let vouchers = vouchers::routes(&of_market("scheduler"), scheduler.token())?;
+    let mut scheduler = scheduler.with_routes(site::page()).with_routes(site::rpc(&rpc_url)).with_routes(vouchers);
     if let Some(hub) = hub {
         let gateway = Gateway::open(&of_market("scheduler"), hub.clone(), &rpc_url, scheduler.token())?;
         scheduler = scheduler.with_routes(gateway.routes());
@@ -137,7 +139,7 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
             hub,
             key: hub_owner.key,
             pool: pool.clone(),
-            confirmations: Confirmations { start: 0, settle: 0 },
+            confirmations: Confirmations { start: 0, settle: 0, finality: false },
             local_chain: true,
         };
         roles.start("hub oracle", iexec::oracle::run(hub_oracle, roles.shutdown()));
@@ -149,10 +151,14 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
         data_dir: of_market("oracle"),
         rpc_url: rpc_url.clone(),
         deployment: deployment.clone(),
+        deployment_file: Some(deployment_file(&dir)),
         key: pool_wallet.key,
         pool: pool.clone(),
-        confirmations: Confirmations { start: 0, settle: 0 },
+        confirmations: Confirmations { start: 0, settle: 0, finality: false },
         local_chain: true,
+        budget_wei_per_hour: None,
+        fee_per_gas_wei_max: None,
+        dashboard: oracle::Dashboard::default(),
     };
     roles.start("oracle", oracle::run(oracle_config, roles.shutdown()));
     let mut worker_ids = Vec::new();
@@ -225,10 +231,15 @@ fn start_over(dir: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
+fn deployment_file(dir: &Path) -> PathBuf {
+    let app = crate::embedded::vanity_manifest().digest();
+    dir.join(format!("deployment-{}.json", deploy::edition(app, &Terms::default())))
+}
+
 /// The contracts on this demo's chain; deployed when they are not there. Another version of this program has its own.
 async fn deployed(dir: &Path, pool: &Wallet, provider: Address, report: &Report) -> Result<Deployment> {
     let app = crate::embedded::vanity_manifest().digest();
-    let file = dir.join(format!("deployment-{}.json", deploy::edition(app, &Terms::default())));
+    let file = deployment_file(dir);
     if file.exists()
         && let Ok(deployment) = Deployment::read(&file)
         && !pool.rpc.code(deployment.shop).await?.is_empty()

@@ -121,6 +121,8 @@ pub async fn deploy(
             min_units: terms.min_units,
             plan: plan(app, terms),
         },
+        pool_word: None,
+        apps: Vec::new(),
     })
 }
 

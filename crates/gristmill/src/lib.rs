@@ -13,6 +13,8 @@ pub mod dry_run;
 pub mod embedded;
 pub mod iexec;
 pub mod job_file;
+pub mod market_order;
+pub mod offer;
 pub mod oracle;
 pub mod pool_client;
 pub mod report;
@@ -23,6 +25,7 @@ pub mod site;
 pub mod templates;
 pub mod vanity_order;
 pub mod vanity_shares;
+pub mod vouchers;
 pub mod wallet;
 
 pub use cli::main;

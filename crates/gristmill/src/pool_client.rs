@@ -13,10 +13,12 @@ use gristmill_proto::job::JobSpec;
 use gristmill_proto::receipt::ReceiptFile;
 use gristmill_proto::view::{
     ApiError, AppEntry, AppView, AttemptView, FailureView, JobView, LiveLogView, PublishRequest, Submitted,
-    VerdictRequest, WhyJob, WhyWorker, WorkerView,
+    TaskResultView, VerdictRequest, WhyJob, WhyWorker, WorkerView,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+
+use crate::vouchers::{Payout, SignedPayout, VoucherView};
 
 /// Longest event of a stream: a job's picture with its results.
 const EVENT_BYTES_MAX: usize = 64 << 20;
@@ -74,12 +76,54 @@ impl PoolClient {
         self.json(self.request(Method::GET, &format!("/api/apps/{app}"))).await
     }
 
+    /// All certified results of a job, by task.
+    pub async fn results(&self, id: JobId) -> Result<Vec<TaskResultView>> {
+        let mut results: Vec<TaskResultView> = Vec::new();
+        loop {
+            let from = results.last().map_or(0, |last| last.task + 1);
+            let path = format!("/api/jobs/{id}/results?from={from}");
+            let page: Vec<TaskResultView> = self.json(self.request(Method::GET, &path)).await?;
+            if page.iter().zip(from..).any(|(result, at_least)| result.task < at_least) {
+                bail!("the pool's results are out of order");
+            }
+            if page.is_empty() {
+                return Ok(results);
+            }
+            results.extend(page);
+        }
+    }
+
+    /// Puts bytes into the pool; their digest.
+    pub async fn upload_bytes(&self, bytes: Vec<u8>) -> Result<Digest> {
+        let digest = Digest::of(&bytes);
+        self.upload(digest, bytes).await?;
+        Ok(digest)
+    }
+
     pub async fn cancel(&self, id: JobId) -> Result<()> {
         self.send(self.request(Method::POST, &format!("/api/jobs/{id}/cancel"))).await.map(drop)
     }
 
     pub async fn judge(&self, id: JobId, verdict: &VerdictRequest) -> Result<()> {
         self.send(self.request(Method::POST, &format!("/api/jobs/{id}/verdict")).json(verdict)).await.map(drop)
+    }
+
+    /// Where a worker wants to be paid, if not at its own address.
+    pub async fn payout(&self, worker: WorkerId) -> Result<Option<[u8; 20]>> {
+        let payout: Option<Payout> = self.json(self.request(Method::GET, &format!("/api/payouts/{worker}"))).await?;
+        Ok(payout.map(|payout| payout.to.into_array()))
+    }
+
+    pub async fn set_payout(&self, worker: WorkerId, signed: &SignedPayout) -> Result<()> {
+        self.send(self.request(Method::PUT, &format!("/api/payouts/{worker}")).json(signed)).await.map(drop)
+    }
+
+    pub async fn tell_vouchers(&self, vouchers: &[VoucherView]) -> Result<()> {
+        self.send(self.request(Method::PUT, "/api/vouchers").json(vouchers)).await.map(drop)
+    }
+
+    pub async fn vouchers(&self, worker: WorkerId) -> Result<Vec<VoucherView>> {
+        self.json(self.request(Method::GET, &format!("/api/vouchers/{worker}"))).await
     }
 
     pub async fn workers(&self) -> Result<Vec<WorkerView>> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum as _};
 
-use crate::bench::{self, Row, SchedulerBench};
+use crate::bench::{self, OracleBench, OracleRow, Row, SchedulerBench};
 use crate::report::Report;
 use crate::roles;
 
@@ -17,6 +17,27 @@ pub(super) struct BenchArgs {
 enum What {
     /// Measure a pool: throughput, latency, memory, restarts and crashes, beside this machine's floors
     Scheduler(SchedulerArgs),
+    /// Measure the way from an order to its job and back: latency, a burst of orders, a start behind a long chain
+    Oracle(OracleArgs),
+}
+
+#[derive(Args)]
+struct OracleArgs {
+    /// What to measure [default: everything]
+    #[arg(value_enum)]
+    rows: Vec<OracleRow>,
+    /// Orders of a burst
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    orders: u64,
+    /// Blocks to catch up
+    #[arg(long, default_value_t = 100_000)]
+    blocks: u64,
+    /// Orders in them
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=35_000))]
+    events: u64,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -42,8 +63,16 @@ struct SchedulerArgs {
 }
 
 pub(super) async fn run(args: BenchArgs) -> Result<()> {
-    let What::Scheduler(args) = args.what;
     roles::open_many_files();
+    let args = match args.what {
+        What::Scheduler(args) => args,
+        What::Oracle(OracleArgs { rows, orders, blocks, events, json }) => {
+            let rows = if rows.is_empty() { OracleRow::value_variants().to_vec() } else { rows };
+            let report = Report::new(json);
+            let bench = OracleBench { rows, orders, blocks, events };
+            return report.concluded(Box::pin(bench::run_oracle(&bench, &report)).await);
+        }
+    };
     let rows = if args.rows.is_empty() { Row::value_variants().to_vec() } else { args.rows };
     let report = Report::new(args.json);
     let bench = SchedulerBench {

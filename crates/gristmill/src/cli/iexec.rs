@@ -214,6 +214,7 @@ async fn run_oracle(args: OracleArgs, shutdown: CancellationToken) -> Result<()>
         confirmations: Confirmations {
             start: args.start_confirmations.unwrap_or(if local_chain { 0 } else { 1 }),
             settle: args.settle_confirmations.unwrap_or(if local_chain { 0 } else { 12 }),
+            finality: false,
         },
         hub,
         local_chain,

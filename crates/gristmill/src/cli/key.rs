@@ -6,9 +6,11 @@ use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Result, bail};
 use clap::Args;
 use gristmill_chain::keystore;
+use serde::Deserialize;
 
 /// The key of an account. It stays in its file: neither flags nor the environment ever hold it.
-#[derive(Args)]
+#[derive(Args, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct KeyArgs {
     /// Encrypted keystore (Web3 Secret Storage v3)
     #[arg(long, value_name = "FILE", requires = "password_file")]

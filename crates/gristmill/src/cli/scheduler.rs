@@ -15,7 +15,7 @@ use crate::iexec::{self, Hub};
 use crate::report::print_line;
 use crate::roles::{self, Listen};
 use crate::site::{self, ChainFacts};
-use crate::vanity_shares;
+use crate::{vanity_shares, vouchers};
 
 #[derive(Args)]
 pub(super) struct SchedulerArgs {
@@ -86,7 +86,7 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     let orders = data_dir.clone();
     let config = Config {
         listen: args.listen,
-        data_dir,
+        data_dir: data_dir.clone(),
         name: args.name,
         tuning,
         weights: args.weights.as_deref().map(read_weights).transpose()?.unwrap_or_default(),
@@ -97,7 +97,8 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     crate::embedded::publish_vanity(scheduler.blobs())?;
     print_line(&scheduler.url());
     let scheduler = if args.approved_apps_only { scheduler.with_approval() } else { scheduler };
-    let mut scheduler = scheduler.with_routes(site::page());
+    let vouchers = vouchers::routes(&data_dir, scheduler.token())?;
+    let mut scheduler = scheduler.with_routes(site::page()).with_routes(vouchers);
     if let Some(rpc) = &args.rpc {
         scheduler = scheduler.with_routes(site::rpc(rpc));
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use alloy::primitives::Address;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use gristmill_proto::app::Runtime;
@@ -12,7 +13,8 @@ use gristmill_worker::policy::Policy;
 use gristmill_worker::{Config, Worker};
 use tokio_util::sync::CancellationToken;
 
-use super::prison;
+use super::{prison, voucher, worker_pay};
+use crate::pool_client::PoolClient;
 use crate::report::print_line;
 use crate::roles;
 
@@ -51,12 +53,17 @@ pub(super) struct WorkerArgs {
     /// Offer this runtime alone, of process, wasm, container and vm; several times for several [default: all that work here]
     #[arg(long = "runtime", value_name = "NAME")]
     runtimes_allowed: Vec<Runtime>,
+    /// Where to be paid [default: the worker's own address]
+    #[arg(long, value_name = "ADDRESS")]
+    payout: Option<Address>,
 }
 
 #[derive(Subcommand)]
 enum WorkerCommand {
     /// Attack this machine's sandbox with a hostile program, and tell what it could not do
     Prison(prison::PrisonArgs),
+    /// Tell what pools owe this worker, and how well that is covered
+    Earnings(voucher::EarningsArgs),
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -68,12 +75,16 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result<()> {
-    if let Some(WorkerCommand::Prison(args)) = args.command {
-        return prison::run(args).await;
+    match args.command {
+        Some(WorkerCommand::Prison(args)) => return prison::run(args).await,
+        Some(WorkerCommand::Earnings(args)) => return voucher::list(&args).await,
+        None => {}
     }
+    let folder = roles::folder(args.data_dir, "worker")?;
+    let pool = PoolClient::new(&args.pool, "");
     let config = Config {
         pool_url: args.pool,
-        data_dir: roles::folder(args.data_dir, "worker")?,
+        data_dir: folder.clone(),
         name: args.name.unwrap_or_else(roles::machine_name),
         slots: args.slots.unwrap_or_else(roles::machine_cores),
         memory_bytes: roles::machine_memory(),
@@ -89,6 +100,9 @@ pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result
     };
     let worker = Worker::open(config).await?;
     print_line(&worker.id().to_string());
+    let stop = shutdown.child_token();
+    let _stop_all = stop.clone().drop_guard();
+    tokio::spawn(worker_pay::keep(pool, worker.id(), folder, args.payout, stop));
     worker.run(shutdown).await;
     Ok(())
 }

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 
 use alloy::primitives::B256;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use gristmill_chain::contracts::IMarket;
+use gristmill_proto::id::UnixMillis;
 use gristmill_proto::job::{DoneWhen, JobSpec, Search, Trust};
 use gristmill_proto::view::AppView;
 
-use crate::deployment::Plan;
+use super::ledger::is_bag;
+use crate::deployment::{AppOffer, Judge, Plan};
 use crate::vanity_shares;
 
+/// Of a bag settled by one root: its results are read once more, to build the tree.
+pub(super) const BAG_TASKS_MAX: u64 = 100_000;
+/// Of a bag whose results the verifier judges: the pool shows so many that wait for a verdict.
+pub(super) const JUDGED_BAG_TASKS_MAX: u64 = 500;
 /// A task shall take a slot so long: short enough to lose little with it, long enough that its start costs nothing.
 const TASK_SECONDS: f64 = 90.0;
 /// What was paid for is cut into so many tasks per slot, so that all work on a small order, to its end.
@@ -54,8 +60,63 @@ fn task_work(paid: u64, plan: &Plan, app: &AppView) -> u64 {
     long_enough.min(small_enough).clamp(plan.task_work_min, plan.task_work_max)
 }
 
+/// The job of an order under an app's offer: each task of a bag is one. An error is final.
+pub(super) fn app_job(id: B256, order: &IMarket::Order, offer: &AppOffer) -> Result<JobSpec> {
+    let tasks = if is_bag(order) { order.units } else { 1 };
+    let tasks_max = match offer.judge {
+        Judge::Pool => BAG_TASKS_MAX,
+        Judge::Verifier => JUDGED_BAG_TASKS_MAX,
+    };
+    if tasks > tasks_max {
+        bail!("a bag of {tasks} tasks is larger than the {tasks_max} that this pool takes under this offer");
+    }
+    let plan = &offer.plan;
+    let trust = match offer.judge {
+        Judge::Pool => Trust::Pool,
+        Judge::Verifier => Trust::Submitter,
+    };
+    let job = JobSpec {
+        external_id: Some(format!("{id:#x}")),
+        args: app_args(id, &order.params, &plan.args)?,
+        env: plan.env.clone(),
+        tasks,
+        // Whatever fails is refunded; the rest is settled.
+        failed_max: tasks,
+        trust,
+        limits: plan.limits.clone(),
+        resources: plan.resources,
+        require: plan.require.clone(),
+        retries: plan.retries,
+        user: format!("{:#x}", order.requester),
+        labels: BTreeMap::from([("order".to_owned(), format!("{id:#x}"))]),
+        deadline_ms: Some(UnixMillis(order.deadline.saturating_mul(1_000))),
+        ..JobSpec::new(plan.app)
+    };
+    job.check()?;
+    Ok(job)
+}
+
+fn app_args(id: B256, params: &[u8], args: &[String]) -> Result<Vec<String>> {
+    let text = || std::str::from_utf8(params).context("the order's parameters are no text, which this app reads");
+    let mut filled = Vec::new();
+    for arg in args {
+        if arg == "{args}" {
+            let list = serde_json::from_str::<Vec<String>>(text()?);
+            filled.extend(list.context("the order's parameters are no JSON list of texts, which this app reads")?);
+            continue;
+        }
+        let mut arg = arg.replace("{params}", &alloy::hex::encode(params)).replace("{order}", &format!("{id:x}"));
+        if arg.contains("{text}") {
+            arg = arg.replace("{text}", text()?);
+        }
+        filled.push(arg);
+    }
+    Ok(filled)
+}
+
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::{Address, U256};
     use gristmill_proto::digest::Digest;
     use gristmill_proto::job::Limits;
 
@@ -109,5 +170,41 @@ mod tests {
         };
         assert!(of("dowsing").contains("`dowsing`"));
         assert!(!of(vanity_shares::CHECKER).is_empty());
+    }
+
+    fn offer(judge: Judge, args: &[&str]) -> AppOffer {
+        let plan = serde_json::json!({ "app": Digest::of(b"app"), "args": args });
+        let offer = serde_json::json!({ "id": B256::ZERO, "name": "a", "judge": judge, "verifier": Address::ZERO,
+            "provider": Address::ZERO, "unit_price": 1, "pool_fee_bps": 0, "provider_fee_bps": 0, "duration": 60,
+            "plan": plan });
+        serde_json::from_value(offer).unwrap()
+    }
+
+    fn bag(units: u64, params: &str) -> IMarket::Order {
+        let nonce = U256::from(1) << 255;
+        IMarket::Order { units, nonce, params: params.as_bytes().to_vec().into(), ..IMarket::Order::default() }
+    }
+
+    #[test]
+    fn a_bag_is_a_job_with_as_many_tasks() {
+        let job =
+            app_job(B256::repeat_byte(7), &bag(9, "[\"a b\",\"{task}\"]"), &offer(Judge::Pool, &["-n", "{args}"]));
+        let job = job.unwrap();
+        assert_eq!((job.tasks, job.trust), (9, Trust::Pool));
+        assert_eq!(job.args, ["-n", "a b", "{task}"]);
+        let single = IMarket::Order { units: 9, params: b"x".into(), ..IMarket::Order::default() };
+        let job = app_job(B256::ZERO, &single, &offer(Judge::Verifier, &["{params}:{text}"])).unwrap();
+        assert_eq!((job.tasks, job.trust), (1, Trust::Submitter));
+        assert_eq!(job.args, ["78:x"]);
+    }
+
+    #[test]
+    fn bags_and_parameters_that_cannot_be_served_are_refused() {
+        let of = |judge, units, params| app_job(B256::ZERO, &bag(units, params), &offer(judge, &["{args}"]));
+        assert!(of(Judge::Pool, BAG_TASKS_MAX, "[]").is_ok());
+        assert!(of(Judge::Pool, BAG_TASKS_MAX + 1, "[]").is_err());
+        assert!(of(Judge::Verifier, JUDGED_BAG_TASKS_MAX, "[]").is_ok());
+        assert!(of(Judge::Verifier, JUDGED_BAG_TASKS_MAX + 1, "[]").is_err());
+        assert!(of(Judge::Pool, 1, "no list").is_err());
     }
 }

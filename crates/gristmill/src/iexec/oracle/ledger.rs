@@ -428,7 +428,7 @@ mod tests {
     use super::*;
 
     const DEAL: B256 = B256::repeat_byte(7);
-    const LATE: Confirmations = Confirmations { start: 1, settle: 3 };
+    const LATE: Confirmations = Confirmations { start: 1, settle: 3, finality: false };
 
     fn report() -> Report {
         Report { results: Bytes::from_static(b"{}"), callback: Bytes::new() }
