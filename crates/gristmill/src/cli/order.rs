@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy::signers::SignerSync as _;
 use alloy::sol_types::SolCall;
 use anyhow::{Context, Result, bail};
@@ -260,7 +260,6 @@ impl Shell<'_> {
         }
         let price = U256::from(market_order::quote(&signed.offer, wish.units)?.price.parse::<u128>()?);
         let wallet = self.wallet(key).await?;
-        self.fill_account(&wallet, price).await?;
         let call = Market::requestSignedCall {
             signed: signed.for_market(&self.deployment),
             signature: signed.signature,
@@ -270,7 +269,13 @@ impl Shell<'_> {
             callbackGas: wish.callback_gas,
             params: wish.params,
         };
-        let receipt = wallet.call("take the offer", self.deployment.market, call.abi_encode()).await?;
+        let (doing, call) = ("take the offer", call.abi_encode());
+        // Money goes into the account only for an offer that is good for all else.
+        match wallet.sign(doing, TxKind::Call(self.deployment.market), call.clone().into(), U256::ZERO).await {
+            Err(error) if error.to_string().contains("AccountTooLow") => self.fill_account(&wallet, price).await?,
+            tried => drop(tried?),
+        }
+        let receipt = wallet.call(doing, self.deployment.market, call).await?;
         self.tell_placed(&market_order::ordered_in(&receipt).context("the transaction left no order")?);
         Ok(())
     }
