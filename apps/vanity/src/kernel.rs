@@ -9,6 +9,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod back_end;
+pub mod count;
 mod filter;
 mod hash;
 mod keccak;

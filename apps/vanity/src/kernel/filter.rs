@@ -37,6 +37,10 @@ impl WordFilter {
         Self { intervals, bitmap }
     }
 
+    pub(super) fn of_interval(interval: WordInterval) -> Self {
+        Self { intervals: vec![interval], bitmap: Vec::new() }
+    }
+
     pub(crate) fn is_simple(&self) -> bool {
         self.bitmap.is_empty()
     }

@@ -1,13 +1,14 @@
 //! Measures each back end, and rivals whose commands are given, in one interleaved run.
 //!
 //! An absolute rate says little on a shared machine, so every round measures everything once, medians are over rounds,
-//! and the table ends in ratios.
+//! and the run ends in a table of ratios and times beside their floors.
 
 mod clock;
 #[cfg(target_arch = "x86_64")]
 mod limit;
 mod own;
 mod rival;
+mod table;
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use super::{print, progress};
 
 #[derive(Args)]
 pub(super) struct BenchArguments {
-    /// Another tool to measure in the same rounds; what it says it has counted is read. {threads} and {pattern} are filled in
+    /// Another tool to measure in the same rounds; what it says it has counted is read. {threads} and {pattern} are filled in.
+    /// The table of floors knows the names native, stock (both VanitySearch) and vanitygen
     #[arg(long = "rival", value_name = "NAME=COMMAND")]
     rivals: Vec<String>,
     /// Back ends to measure; all that this machine has if not given
@@ -36,6 +38,9 @@ pub(super) struct BenchArguments {
     /// Seconds per measurement and round
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
+    /// Candidates on which all back ends must report the same shares; 4294967296 takes most of an hour, 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = 1 << 24)]
+    compared: u64,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -68,8 +73,11 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<()> {
     print_ratios(&all, arguments.json);
     print_scaling(&all, arguments.json);
     #[cfg(target_arch = "x86_64")]
-    print_limit(&all, arguments.json);
-    own::print_small_things(arguments.json)
+    let share_of_limit = print_limit(&all, arguments.json);
+    #[cfg(not(target_arch = "x86_64"))]
+    let share_of_limit = None;
+    table::print_table(&all, share_of_limit, &own::checks(arguments.compared)?, arguments.json);
+    Ok(())
 }
 
 fn series(arguments: &BenchArguments) -> Result<Vec<Series>> {
@@ -159,15 +167,11 @@ fn print_ratios(all: &[Series], as_json: bool) {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn print_limit(all: &[Series], as_json: bool) {
+fn print_limit(all: &[Series], as_json: bool) -> Option<f64> {
     let is_vectors =
         |series: &&Series| matches!(series.contestant, Contestant::Own(Backend::Avx512)) && series.threads == 1;
-    let Some(series) = all.iter().find(is_vectors) else { return };
-    let Some(limit::Limit { hash, curve }) = limit::limit() else {
-        return print::note(
-            "the limit of this processor needs `objdump` (binutils) and a program that is not stripped",
-        );
-    };
+    let series = all.iter().find(is_vectors)?;
+    let limit::Limit { hash, curve } = limit::limit()?;
     let share = (hash + curve) / median(&series.cycles);
     match as_json {
         true => print::result_json(&json!({
@@ -179,6 +183,7 @@ fn print_limit(all: &[Series], as_json: bool) {
             hash + curve
         )),
     }
+    Some(share)
 }
 
 fn print_scaling(all: &[Series], as_json: bool) {

@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::Result;
 use k256::Scalar;
-use serde_json::json;
 use vanity::{
     AddressKind, Hash160, Image, Pattern, Ranges, SecretKey,
     kernel::Backend,
@@ -18,7 +17,7 @@ use vanity::{
     unit::{Search, Slice, search},
 };
 
-use super::{clock, median, print};
+use super::{clock, median};
 
 /// Exact difficulty 2.9e15: a run never finds it.
 pub(super) const PATTERN: &str = "1LoVExyzAB";
@@ -55,21 +54,56 @@ pub(super) fn run(backend: Backend, threads: usize, time: Duration) -> Run {
     }
 }
 
-pub(super) fn print_small_things(as_json: bool) -> Result<()> {
-    let start_ms = 1e3 * start_seconds()?;
-    let verify_us = 1e6 * verify_seconds()?;
-    let overhead = 100.0 * share_overhead()?;
-    match as_json {
-        true => print::result_json(
-            &json!({ "start_ms": start_ms, "verify_share_us": verify_us, "share_overhead_percent": overhead }),
-        ),
-        false => {
-            print::result(&format!("64 shares per 2^20 points cost {overhead:.2} %"));
-            print::result(&format!("start of a process to its first candidates: {start_ms:.1} ms"));
-            print::result(&format!("verifying one share: {verify_us:.1} µs"));
-        }
+/// What needs no rival and no rounds.
+pub(super) struct Checks {
+    pub(super) start_ms: f64,
+    pub(super) verify_us: f64,
+    pub(super) share_overhead_percent: f64,
+    pub(super) difficulty_error: f64,
+    pub(super) differing_back_ends: Option<f64>,
+}
+
+pub(super) fn checks(compared: u64) -> Result<Checks> {
+    Ok(Checks {
+        start_ms: 1e3 * start_seconds()?,
+        verify_us: 1e6 * verify_seconds()?,
+        share_overhead_percent: 100.0 * share_overhead()?,
+        difficulty_error: difficulty_error()?,
+        differing_back_ends: if compared == 0 { None } else { Some(differing_back_ends(compared)?) },
+    })
+}
+
+/// The largest relative error of the difficulties that are shown, over beginnings of random addresses.
+fn difficulty_error() -> Result<f64> {
+    const PREFIXES: usize = 10_000;
+    let mut worst = 0.0_f64;
+    for number in 0..PREFIXES {
+        let mut hash = [0; 20];
+        getrandom::fill(&mut hash)?;
+        let address = AddressKind::P2pkh.encode(Hash160(hash));
+        let difficulty = *Pattern::parse(&address[..2 + number % 12])?.difficulty();
+        let (numerator, denominator) = difficulty.fraction();
+        let exact = numerator.parse::<f64>()? / denominator.parse::<f64>()?;
+        worst = worst.max((difficulty.candidates() / exact - 1.0).abs());
     }
-    Ok(())
+    Ok(worst)
+}
+
+/// How many back ends report other shares than the fastest one on so many candidates.
+fn differing_back_ends(candidates: u64) -> Result<f64> {
+    let mut high = Hash160::MAX;
+    high.0[..3].copy_from_slice(&[0, 0, 0xff]);
+    let best = job(Backend::best(), Ranges::union(HashRange::new(Hash160::MIN, high)))?;
+    let slice = Slice { start: 0, length: candidates.div_ceil(Image::COUNT) };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let shares = |backend| {
+        let job = Search { backend, ..best.clone() };
+        search_on_threads(&job, slice, threads, |_| ControlFlow::Continue(())).shares
+    };
+    let expected = shares(Backend::best());
+    anyhow::ensure!(!expected.is_empty() || candidates < 1 << 20, "no shares to compare on {candidates} candidates");
+    let others = Backend::ALL.into_iter().filter(|&backend| backend.is_available() && backend != Backend::best());
+    Ok(others.filter(|&backend| shares(backend) != expected).count() as f64)
 }
 
 /// A fresh process of this program that checks one block: tables and all.
