@@ -1,7 +1,7 @@
 //! AVX-512 with IFMA: eight field elements and sixteen hashes at a time.
 //!
 //! An element is five vectors of 52-bit limbs, which is what `vpmadd52` multiplies: it takes the low 52 bits of each
-//! factor, so here *loose* elements too have limbs below 2^52, and every sum ends with a carry chain.
+//! factor. So every sum ends with a carry chain, and what a limb has above its 52 bits need not be cut off in a factor.
 #![expect(unsafe_code, reason = "vector instructions exist only as unsafe intrinsics until the processor is known")]
 
 use core::arch::x86_64::*;
@@ -11,7 +11,7 @@ use super::{
     filter::WordFilter,
     hash,
     keccak::{self, DoubleLanes},
-    lanes::{Accepted, Coordinates, FieldLanes, Pair, WordLanes},
+    lanes::{Accepted, Coordinates, FieldLanes, GROUP, Pair, WordLanes},
     walk::{Centres, Pending, Walker},
 };
 use crate::{
@@ -80,6 +80,11 @@ fn left<const BITS: u32>(a: __m512i) -> __m512i {
     pure!(_mm512_slli_epi64::<BITS>(a))
 }
 
+#[inline(always)]
+fn or3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    pure!(_mm512_ternarylogic_epi64::<0xfe>(a, b, c))
+}
+
 /// `sum` plus the low 52 bits of the product.
 #[inline(always)]
 fn add_low(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
@@ -92,65 +97,111 @@ fn add_high(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
     pure!(_mm512_madd52hi_epu64(sum, a, b))
 }
 
-/// Brings all limbs but the last below 2^52.
+/// Carries from limb to limb. What each has above 52 bits stays there as well, which no multiplication sees.
 #[inline(always)]
 fn carried([a, b, c, d, e]: [__m512i; 5]) -> [__m512i; 5] {
-    let mask = broadcast(LIMB);
     let b = add(b, right::<52>(a));
     let c = add(c, right::<52>(b));
     let d = add(d, right::<52>(c));
     let e = add(e, right::<52>(d));
+    [a, b, c, d, e]
+}
+
+/// All limbs but the last below 2^52, from [`carried`].
+#[inline(always)]
+fn cut([a, b, c, d, e]: [__m512i; 5]) -> [__m512i; 5] {
+    let mask = broadcast(LIMB);
     [and(a, mask), and(b, mask), and(c, mask), and(d, mask), e]
 }
 
-/// Takes what the last limb has above 2^256 back in at the bottom.
-#[inline(always)]
-fn folded([a, b, c, d, e]: [__m512i; 5]) -> [__m512i; 5] {
-    let over = right::<48>(e);
-    [add_low(a, over, broadcast(FOLD)), b, c, d, and(e, broadcast(TOP))]
-}
+/// Five columns, and a sixth of which nothing but a multiple of 2^260 is left.
+struct Columns([__m512i; 5], __m512i);
 
-/// Reduces ten columns below 2^57 whose sum is below 2^520.
+/// From ten columns below 2^57 whose sum is below 2^520.
 #[inline(always)]
-fn reduced([c0, c1, c2, c3, c4, c5, c6, c7, c8, c9]: [__m512i; 10]) -> Fields {
-    let mask = broadcast(LIMB);
+fn half_reduced([c0, c1, c2, c3, c4, c5, c6, c7, c8, c9]: [__m512i; 10]) -> Columns {
     let fold = broadcast(FOLD << 4);
-    let zero = broadcast(0);
     // The upper columns become exact limbs, since the multiplier looks at 52 bits only.
-    let c6 = add(c6, right::<52>(c5));
-    let c7 = add(c7, right::<52>(c6));
-    let c8 = add(c8, right::<52>(c7));
-    let c9 = add(c9, right::<52>(c8));
-    let (c5, c6, c7, c8) = (and(c5, mask), and(c6, mask), and(c7, mask), and(c8, mask));
+    let [c5, c6, c7, c8, c9] = carried([c5, c6, c7, c8, c9]);
     // 2^260 ≡ FOLD·2^4.
     let c0 = add_low(c0, c5, fold);
     let c1 = add_low(add_high(c1, c5, fold), c6, fold);
     let c2 = add_low(add_high(c2, c6, fold), c7, fold);
     let c3 = add_low(add_high(c3, c7, fold), c8, fold);
     let c4 = add_low(add_high(c4, c8, fold), c9, fold);
-    let top = add_high(zero, c9, fold);
-    // What lies above 2^256 now, less the carries still to come, which leave the last limb below 2^49.
-    let over = add(right::<48>(c4), left::<4>(top));
-    let c4 = and(c4, broadcast(TOP));
-    let c0 = add_low(c0, over, broadcast(FOLD));
-    let c1 = add_high(c1, over, broadcast(FOLD));
-    Fields(carried([c0, c1, c2, c3, c4]))
+    Columns([c0, c1, c2, c3, c4], add_high(broadcast(0), c9, fold))
+}
+
+impl Columns {
+    /// Takes what lies above 2^256 back in at the bottom.
+    #[inline(always)]
+    fn folded(self) -> [__m512i; 5] {
+        let Self([a, b, c, d, e], top) = self;
+        let over = add(right::<48>(e), left::<4>(top));
+        [add_low(a, over, broadcast(FOLD)), add_high(b, over, broadcast(FOLD)), c, d, and(e, broadcast(TOP))]
+    }
+
+    /// The last limb is below 2^49, as carries come after the fold.
+    #[inline(always)]
+    fn factor(self) -> Fields {
+        Fields(carried(self.folded()))
+    }
+
+    /// Carries come before the fold, and after it only the first one, which is not rare; it leaves the second limb
+    /// below 2^53.
+    #[inline(always)]
+    fn canonical(self) -> Fields {
+        let [a, b, c, d, e] = Self(cut(carried(self.0)), self.1).folded();
+        Fields([and(a, broadcast(LIMB)), add(b, right::<52>(a)), c, d, e])
+    }
 }
 
 impl Fields {
-    /// After one fold and one carry chain a lane can only be p or more if its last limb is (nearly) full.
     #[inline(always)]
-    fn canonical_unless_full(self) -> Self {
-        let full = pure!(_mm512_cmpge_epu64_mask(self.0[4], broadcast(TOP)));
-        if full == 0 { self } else { self.each_less_prime() }
+    fn product_columns(&self, other: &Self) -> [__m512i; 10] {
+        let mut columns = [broadcast(0); 10];
+        for (i, &a) in self.0.iter().enumerate() {
+            for (j, &b) in other.0.iter().enumerate() {
+                columns[i + j] = add_low(columns[i + j], a, b);
+                columns[i + j + 1] = add_high(columns[i + j + 1], a, b);
+            }
+        }
+        columns
     }
 
-    #[cold]
-    fn each_less_prime(self) -> Self {
-        let elements: [Element; LANES] = std::array::from_fn(|lane| self.lane(lane).less_prime_if_not_below());
-        Self::load(&elements)
+    #[inline(always)]
+    fn square_columns(&self) -> [__m512i; 10] {
+        let mut columns = [broadcast(0); 10];
+        for i in 0..5 {
+            for j in i + 1..5 {
+                columns[i + j] = add_low(columns[i + j], self.0[i], self.0[j]);
+                columns[i + j + 1] = add_high(columns[i + j + 1], self.0[i], self.0[j]);
+            }
+        }
+        // The products off the diagonal count twice; doubled factors would not fit in 52 bits.
+        for column in &mut columns[1..9] {
+            *column = add(*column, *column);
+        }
+        for (i, &a) in self.0.iter().enumerate() {
+            columns[2 * i] = add_low(columns[2 * i], a, a);
+            columns[2 * i + 1] = add_high(columns[2 * i + 1], a, a);
+        }
+        columns
     }
 
+    /// Four 64-bit words of a canonical vector, highest first.
+    #[inline(always)]
+    fn doubles(&self) -> [__m512i; 4] {
+        let [a, b, c, d, e] = self.0;
+        [
+            or(right::<36>(d), left::<16>(e)),
+            or(right::<24>(c), left::<28>(d)),
+            or(right::<12>(b), left::<40>(c)),
+            or(a, left::<52>(b)),
+        ]
+    }
+
+    /// Without carries.
     #[inline(always)]
     fn minus(&self, other: &Self) -> [__m512i; 5] {
         let mut limbs = self.0;
@@ -163,6 +214,9 @@ impl Fields {
 
 impl FieldLanes for Fields {
     const LANES: usize = LANES;
+
+    /// Second limbs, and last limbs plus one, by bits: none of these may have a bit above its 52 or 48.
+    type Doubt = [__m512i; 2];
 
     fn load(elements: &[Element]) -> Self {
         Self(std::array::from_fn(|limb| {
@@ -191,20 +245,21 @@ impl FieldLanes for Fields {
     }
 
     #[inline(always)]
-    fn store_words(&self, coordinates: &mut Coordinates, column: usize) {
-        let [a, b, c, d, e] = self.0;
-        let doubles = [
-            or(right::<36>(d), left::<16>(e)),
-            or(right::<24>(c), left::<28>(d)),
-            or(right::<12>(b), left::<40>(c)),
-            or(a, left::<52>(b)),
-        ];
-        for (number, double) in doubles.into_iter().enumerate() {
-            let words = [right::<32>(double), double];
-            for (row, word) in coordinates.0[2 * number..].iter_mut().zip(words) {
-                let columns = &mut row[column..column + LANES];
-                // SAFETY: the slice just taken has the eight words that are written, without alignment.
-                unsafe { _mm256_storeu_si256(columns.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(word)) };
+    fn store_words([first, second]: [&Self; 2], coordinates: &mut Coordinates, _: usize) {
+        const { assert!(2 * LANES == GROUP) };
+        const EVEN: [i32; 16] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
+        const ODD: [i32; 16] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
+        // SAFETY: reads the 64 bytes of each constant, without alignment.
+        let (even, odd) =
+            unsafe { (_mm512_loadu_si512(EVEN.as_ptr().cast()), _mm512_loadu_si512(ODD.as_ptr().cast())) };
+        let (first, second) = (first.doubles(), second.doubles());
+        for (number, rows) in coordinates.0.chunks_exact_mut(2).enumerate() {
+            let (a, b) = (first[number], second[number]);
+            for (row, order) in rows.iter_mut().zip([odd, even]) {
+                // SAFETY: writes the sixteen words of a row, without alignment; the rest computes on values.
+                unsafe {
+                    _mm512_storeu_si512(row.as_mut_ptr().cast(), _mm512_permutex2var_epi32(a, order, b));
+                }
             }
         }
     }
@@ -224,45 +279,71 @@ impl FieldLanes for Fields {
     }
 
     #[inline(always)]
-    fn canonical_difference(&self, b: &Self, c: &Self) -> Self {
-        Self(carried(folded(Self(self.minus(b)).minus(c)))).canonical_unless_full()
-    }
-
-    #[inline(always)]
-    fn canonical(&self) -> Self {
-        Self(carried(folded(self.0))).canonical_unless_full()
-    }
-
-    #[inline(always)]
     fn multiply(&self, other: &Self) -> Self {
-        let mut columns = [broadcast(0); 10];
-        for (i, &a) in self.0.iter().enumerate() {
-            for (j, &b) in other.0.iter().enumerate() {
-                columns[i + j] = add_low(columns[i + j], a, b);
-                columns[i + j + 1] = add_high(columns[i + j + 1], a, b);
-            }
-        }
-        reduced(columns)
+        half_reduced(self.product_columns(other)).factor()
     }
 
     #[inline(always)]
     fn square(&self) -> Self {
-        let mut columns = [broadcast(0); 10];
-        for i in 0..5 {
-            for j in i + 1..5 {
-                columns[i + j] = add_low(columns[i + j], self.0[i], self.0[j]);
-                columns[i + j + 1] = add_high(columns[i + j + 1], self.0[i], self.0[j]);
-            }
+        half_reduced(self.square_columns()).factor()
+    }
+
+    /// Folded first: the one carry that may still leave the last limb is in doubt.
+    #[inline(always)]
+    fn canonical_difference(&self, b: &Self, c: &Self) -> Self {
+        let [a, b, c, d, e] = Self(self.minus(b)).minus(c);
+        let over = right::<48>(e);
+        Self(cut(carried([add_low(a, over, broadcast(FOLD)), b, c, d, and(e, broadcast(TOP))])))
+    }
+
+    #[inline(always)]
+    fn canonical_product(&self, other: &Self) -> Self {
+        half_reduced(self.product_columns(other)).canonical()
+    }
+
+    #[inline(always)]
+    fn canonical_product_less(&self, other: &Self, b: &Self) -> Self {
+        let Columns(columns, top) = half_reduced(self.product_columns(other));
+        Columns(Self(columns).minus(b), top).canonical()
+    }
+
+    #[inline(always)]
+    fn canonical_square_less(&self, b: &Self, c: &Self) -> Self {
+        let Columns(columns, top) = half_reduced(self.square_columns());
+        Columns(Self(Self(columns).minus(b)).minus(c), top).canonical()
+    }
+
+    #[inline(always)]
+    fn no_doubt() -> [__m512i; 2] {
+        [broadcast(0); 2]
+    }
+
+    #[inline(always)]
+    fn and_doubt([seconds, lasts]: [__m512i; 2], a: &Self, b: &Self) -> [__m512i; 2] {
+        let one = broadcast(1);
+        [or3(seconds, a.0[1], b.0[1]), or3(lasts, add(a.0[4], one), add(b.0[4], one))]
+    }
+
+    #[inline(always)]
+    fn is_in_doubt([seconds, lasts]: [__m512i; 2]) -> bool {
+        let above = or(right::<52>(seconds), right::<48>(lasts));
+        pure!(_mm512_test_epi64_mask(above, above)) != 0
+    }
+
+    /// One inversion for the eight lanes, by the 64-bit multiplier: a vector would wait for each of its 270 products
+    /// more than twice as long.
+    fn invert(&self) -> Self {
+        let lanes: [Element; LANES] = std::array::from_fn(|lane| self.lane(lane));
+        let mut products = [Element::ONE; LANES];
+        for lane in 1..LANES {
+            products[lane] = products[lane - 1].multiply(&lanes[lane - 1]);
         }
-        // The products off the diagonal count twice; doubled factors would not fit in 52 bits.
-        for column in &mut columns {
-            *column = add(*column, *column);
+        let mut inverse = products[LANES - 1].multiply(&lanes[LANES - 1]).invert();
+        for lane in (0..LANES).rev() {
+            products[lane] = products[lane].multiply(&inverse);
+            inverse = inverse.multiply(&lanes[lane]);
         }
-        for (i, &a) in self.0.iter().enumerate() {
-            columns[2 * i] = add_low(columns[2 * i], a, a);
-            columns[2 * i + 1] = add_high(columns[2 * i + 1], a, a);
-        }
-        reduced(columns)
+        Self::load(&products)
     }
 }
 
@@ -461,5 +542,100 @@ impl DoubleLanes for Doubles {
     #[inline(always)]
     fn xor3(self, b: Self, c: Self) -> Self {
         Self(pure!(_mm512_ternarylogic_epi64::<0x96>(self.0, b.0, c.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernel::Backend;
+
+    /// Canonical elements, many of them at the ends of what limbs can be.
+    fn element() -> impl Strategy<Value = Element> {
+        let limb = |last: u64| prop_oneof![Just(0), Just(1), Just(last), Just(last - 1), 0..=last];
+        let lower = prop::array::uniform4(limb(LIMB));
+        let near_prime = (0..3_u64).prop_map(|less| Element([PRIME[0] - 1 - less, LIMB, LIMB, LIMB, TOP]));
+        let any = (lower, limb(TOP)).prop_map(|([a, b, c, d], e)| Element([a, b, c, d, e]).canonical());
+        prop_oneof![1 => near_prime, 9 => any]
+    }
+
+    fn elements() -> impl Strategy<Value = [Element; LANES]> {
+        prop::array::uniform8(element())
+    }
+
+    fn check(vector: Fields, expected: impl Fn(usize) -> Element) {
+        let (vector, doubted) = (vector.exactly(), vector);
+        for lane in 0..LANES {
+            let canonical = expected(lane).canonical().0;
+            assert_eq!(vector.lane(lane).0, canonical, "lane {lane}");
+            assert_eq!(doubted.lane(lane).canonical().0, canonical, "lane {lane}, of the same value");
+        }
+    }
+
+    /// What a factor stands for shows when it is multiplied.
+    fn check_factor(vector: Fields, expected: impl Fn(usize) -> Element) {
+        check(vector.canonical_product(&Fields::splat(&Element::ONE)), expected);
+    }
+
+    fn of(elements: &[Element; LANES]) -> Fields {
+        Fields::load(elements)
+    }
+
+    proptest! {
+        #[test]
+        fn vectors_compute_what_elements_do(a in elements(), b in elements(), c in elements()) {
+            prop_assume!(Backend::Avx512.is_available());
+            let (x, y, z) = (of(&a), of(&b), of(&c));
+            check_factor(x.sum(&y), |i| a[i].sum(&b[i]));
+            check_factor(x.difference(&y), |i| a[i].difference(&b[i]));
+            check_factor(x.multiply(&y), |i| a[i].multiply(&b[i]));
+            check_factor(x.multiply(&y).square().multiply(&z), |i| a[i].multiply(&b[i]).square().multiply(&c[i]));
+            check_factor(x.difference(&y).square(), |i| a[i].difference(&b[i]).square());
+            check(x.canonical_difference(&y, &z), |i| a[i].difference(&b[i]).difference(&c[i]));
+            check(x.canonical_product(&y), |i| a[i].multiply(&b[i]));
+            check(x.canonical_product_less(&y, &z), |i| a[i].multiply(&b[i]).difference(&c[i]));
+            check(x.canonical_square_less(&y, &z), |i| a[i].square().difference(&b[i]).difference(&c[i]));
+        }
+
+        #[test]
+        fn lanes_are_inverted_together(a in elements()) {
+            prop_assume!(Backend::Avx512.is_available() && a.iter().all(|a| !a.is_zero()));
+            check_factor(of(&a).invert().multiply(&of(&a)), |_| Element::ONE);
+        }
+
+        #[test]
+        fn words_go_to_their_columns(a in elements(), b in elements()) {
+            prop_assume!(Backend::Avx512.is_available());
+            let mut coordinates = Coordinates::ZERO;
+            Fields::store_words([&of(&a), &of(&b)], &mut coordinates, 0);
+            for lane in 0..LANES {
+                prop_assert_eq!(coordinates.element_bytes(lane), a[lane].bytes());
+                prop_assert_eq!(coordinates.element_bytes(LANES + lane), b[lane].bytes());
+            }
+        }
+    }
+
+    /// The carry that goes on after the fold, and a value between p and 2^256: neither is rare here.
+    #[test]
+    fn what_is_not_canonical_is_in_doubt() {
+        if !Backend::Avx512.is_available() {
+            return;
+        }
+        let in_doubt = |vector: Fields| {
+            Fields::is_in_doubt(Fields::and_doubt(Fields::no_doubt(), &of(&[Element::ONE; LANES]), &vector))
+        };
+        let columns = |limbs: [u64; 5]| Columns(of(&[Element(limbs); LANES]).0, broadcast(0)).canonical();
+        for (limbs, doubt) in [
+            ([LIMB, LIMB, 5, 5, 1 << 48], true),
+            (PRIME, true),
+            ([7, LIMB, LIMB, LIMB, TOP], true),
+            ([7, LIMB - 1, LIMB, LIMB, 1 << 48], false),
+            ([7, 7, 7, 7, TOP - 1], false),
+        ] {
+            assert_eq!(in_doubt(columns(limbs)), doubt, "{limbs:x?}");
+            check(columns(limbs), |_| Element(limbs));
+        }
     }
 }

@@ -64,9 +64,8 @@ impl Graph {
                 waiting.extend(self.operations[number].operands().into_iter().flatten());
             }
         }
-        let counted = |(operation, is_needed): (&Operation, bool)| {
-            is_needed && !matches!(operation, Operation::Load(_))
-        };
+        let counted =
+            |(operation, is_needed): (&Operation, bool)| is_needed && !matches!(operation, Operation::Load(_));
         self.operations.iter().zip(is_needed).filter(|&pair| counted(pair)).count()
     }
 }
@@ -144,12 +143,10 @@ impl WordLanes for Counted {
         match (a, b) {
             (Self::Constant(a), Self::Constant(b)) => Self::Constant(a.wrapping_add(b)),
             (Self::Constant(0), b) => b,
-            (Self::Constant(a), Self::Result(number)) => {
-                match GRAPH.with_borrow(|graph| graph.operations[number]) {
-                    Operation::Sum(Self::Constant(b), rest) => Self::Constant(a.wrapping_add(b)).add(rest),
-                    _ => Operation::Sum(Self::Constant(a), b).done(),
-                }
-            }
+            (Self::Constant(a), Self::Result(number)) => match GRAPH.with_borrow(|graph| graph.operations[number]) {
+                Operation::Sum(Self::Constant(b), rest) => Self::Constant(a.wrapping_add(b)).add(rest),
+                _ => Operation::Sum(Self::Constant(a), b).done(),
+            },
             (a, b) => Operation::Sum(a, b).done(),
         }
     }
@@ -171,7 +168,7 @@ impl WordLanes for Counted {
     }
 
     fn rotate_left<const BITS: i32, const REST: i32>(self) -> Self {
-        self.map(|word| WordLanes::rotate_left::<BITS, REST>(word), |value| Operation::Rotation(value, BITS))
+        self.map(WordLanes::rotate_left::<BITS, REST>, |value| Operation::Rotation(value, BITS))
     }
 
     fn shift_right<const BITS: u32>(self) -> Self {

@@ -15,39 +15,73 @@ pub(crate) struct Coordinates(pub(crate) [[u32; GROUP]; 8]);
 impl Coordinates {
     pub(crate) const ZERO: Self = Self([[0; GROUP]; 8]);
 
+    pub(crate) fn set(&mut self, column: usize, element: &Element) {
+        for (row, word) in self.0.iter_mut().zip(element.words()) {
+            row[column] = word;
+        }
+    }
+
     pub(crate) fn element_bytes(&self, column: usize) -> [u8; 32] {
         self.0.map(|row| row[column].to_be_bytes()).as_flattened().try_into().expect("32 bytes")
     }
 }
 
-/// Several field elements at once. The states an element can be in are those of [`crate::field`].
+/// Several field elements at once, in one of two states. A *factor* is good for multiplication only. A *canonical*
+/// element is below p, except for a few in a billion, which a [`FieldLanes::Doubt`] tells: all vectors that were in
+/// doubt are then computed again [`FieldLanes::exactly`]. Testing each where it arises would cost more than all sums.
 pub(crate) trait FieldLanes: Copy {
     const LANES: usize;
 
+    /// Gathered over many canonical vectors: whether one of them may not be what it should.
+    type Doubt: Copy;
+
     fn load(elements: &[Element]) -> Self;
     fn splat(element: &Element) -> Self;
+    /// Of a canonical vector; canonical only after [`Element::canonical`].
     fn lane(&self, lane: usize) -> Element;
-    /// Writes a canonical vector to the columns from `column` on.
-    fn store_words(&self, coordinates: &mut Coordinates, column: usize);
+    /// Writes two canonical vectors to the columns from `column` on.
+    fn store_words(pair: [&Self; 2], coordinates: &mut Coordinates, column: usize);
 
-    /// Loose from reduced.
+    /// A factor from canonical vectors, like the next.
     fn sum(&self, other: &Self) -> Self;
-    /// Loose from reduced.
     fn difference(&self, other: &Self) -> Self;
-    /// `self − b − c`, canonical from reduced.
-    fn canonical_difference(&self, b: &Self, c: &Self) -> Self;
-    /// Canonical from reduced.
-    fn canonical(&self) -> Self;
-    /// Reduced from loose.
+    /// A factor from factors, like the next.
     fn multiply(&self, other: &Self) -> Self;
-    /// Reduced from loose.
     fn square(&self) -> Self;
+
+    /// `self − b − c`, canonical from canonical.
+    fn canonical_difference(&self, b: &Self, c: &Self) -> Self;
+    /// Canonical from factors.
+    fn canonical_product(&self, other: &Self) -> Self;
+    /// `self·other − b`, canonical from factors and a canonical `b`.
+    fn canonical_product_less(&self, other: &Self, b: &Self) -> Self;
+    /// `self² − b − c`, canonical from a factor and canonical `b` and `c`.
+    fn canonical_square_less(&self, b: &Self, c: &Self) -> Self;
+
+    fn no_doubt() -> Self::Doubt;
+    fn and_doubt(doubt: Self::Doubt, a: &Self, b: &Self) -> Self::Doubt;
+    fn is_in_doubt(doubt: Self::Doubt) -> bool;
+
+    /// A canonical vector without doubt.
+    #[inline]
+    fn exactly(&self) -> Self {
+        match Self::is_in_doubt(Self::and_doubt(Self::no_doubt(), self, self)) {
+            true => self.each_canonical(),
+            false => *self,
+        }
+    }
+
+    #[cold]
+    fn each_canonical(&self) -> Self {
+        let elements: Vec<Element> = (0..Self::LANES).map(|lane| self.lane(lane).canonical()).collect();
+        Self::load(&elements)
+    }
 
     fn is_any_zero(&self) -> bool {
         (0..Self::LANES).any(|lane| self.lane(lane).is_zero())
     }
 
-    /// x^(p−2), by the chain of libsecp256k1: p−2 in binary has runs of 223, 22, 1, 2 and 1 ones.
+    /// A factor from a canonical vector: x^(p−2), by the chain of libsecp256k1: p−2 in binary has runs of 223, 22, 1, 2 and 1 ones.
     ///
     /// A loop over the chain, so that the code of a multiplication is there once.
     #[inline(always)]

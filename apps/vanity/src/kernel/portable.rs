@@ -41,8 +41,11 @@ impl BackEnd for Portable {
     }
 }
 
+/// Canonical elements are so without doubt.
 impl FieldLanes for Element {
     const LANES: usize = 1;
+
+    type Doubt = ();
 
     fn load(elements: &[Element]) -> Self {
         elements[0]
@@ -58,10 +61,9 @@ impl FieldLanes for Element {
     }
 
     #[inline(always)]
-    fn store_words(&self, coordinates: &mut Coordinates, column: usize) {
-        for (row, word) in coordinates.0.iter_mut().zip(self.words()) {
-            row[column] = word;
-        }
+    fn store_words([a, b]: [&Self; 2], coordinates: &mut Coordinates, column: usize) {
+        coordinates.set(column, a);
+        coordinates.set(column + 1, b);
     }
 
     #[inline(always)]
@@ -80,11 +82,6 @@ impl FieldLanes for Element {
     }
 
     #[inline(always)]
-    fn canonical(&self) -> Self {
-        Element::canonical(self)
-    }
-
-    #[inline(always)]
     fn multiply(&self, other: &Self) -> Self {
         Element::multiply(self, other)
     }
@@ -92,6 +89,32 @@ impl FieldLanes for Element {
     #[inline(always)]
     fn square(&self) -> Self {
         Element::square(self)
+    }
+
+    #[inline(always)]
+    fn canonical_product(&self, other: &Self) -> Self {
+        Element::multiply(self, other).canonical()
+    }
+
+    #[inline(always)]
+    fn canonical_product_less(&self, other: &Self, b: &Self) -> Self {
+        Element::multiply(self, other).difference(b).canonical()
+    }
+
+    #[inline(always)]
+    fn canonical_square_less(&self, b: &Self, c: &Self) -> Self {
+        Element::square(self).canonical_difference(b, c)
+    }
+
+    #[inline(always)]
+    fn no_doubt() {}
+
+    #[inline(always)]
+    fn and_doubt((): (), _: &Self, _: &Self) {}
+
+    #[inline(always)]
+    fn is_in_doubt((): ()) -> bool {
+        false
     }
 }
 

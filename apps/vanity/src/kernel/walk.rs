@@ -85,7 +85,6 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
     ) -> Option<Centres<B::Field>> {
         let multiples = &table::multiples()[..B::HALF];
         let Centres { x: cx, y: cy } = *centres;
-        let zero = B::Field::splat(&Element::default());
         // Two chains of products in turn, since each product waits for the one before: 1 with dx of odd i, and dx of the
         // jump with those of even i.
         let mut odd = B::Field::splat(&Element::ONE);
@@ -96,7 +95,7 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
             even = even.multiply(&B::Field::splat(&pair[1].x).difference(&cx));
             (products[0], products[1]) = (odd, even);
         }
-        let product = odd.multiply(&even);
+        let product = odd.canonical_product(&even).exactly();
         if product.is_any_zero() {
             return None;
         }
@@ -107,7 +106,7 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
             ($x:expr, $step:expr, y: $slope:ident * ($from:ident - $to:ident) - cy) => {
                 self.pending.push($x, $step);
                 if HEIGHTS {
-                    let y = $slope.multiply(&$from.difference(&$to)).canonical_difference(&cy, &zero);
+                    let y = $slope.canonical_product_less(&$from.difference(&$to), &cy);
                     self.pending.set_height(y);
                 }
             };
@@ -131,10 +130,10 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
             let even_down = even_gy.sum(&cy).multiply(&even_inverse_dx);
             let odd_up = odd_gy.difference(&cy).multiply(&odd_inverse_dx);
             let even_up = even_gy.difference(&cy).multiply(&even_inverse_dx);
-            let odd_below = odd_down.square().canonical_difference(&cx, &odd_gx);
-            let even_below = even_down.square().canonical_difference(&cx, &even_gx);
-            let odd_above = odd_up.square().canonical_difference(&cx, &odd_gx);
-            let even_above = even_up.square().canonical_difference(&cx, &even_gx);
+            let odd_below = odd_down.canonical_square_less(&cx, &odd_gx);
+            let even_below = even_down.canonical_square_less(&cx, &even_gx);
+            let odd_above = odd_up.canonical_square_less(&cx, &odd_gx);
+            let even_above = even_up.canonical_square_less(&cx, &even_gx);
             push!(even_below, -step - 1, y: even_down * (even_below - cx) - cy);
             // C + HALF·G belongs to the next lane, but groups are made of pairs.
             push!(even_above, step + 1, y: even_up * (cx - even_above) - cy);
@@ -149,8 +148,8 @@ impl<'goal, B: BackEnd> Walker<'goal, B> {
 
         let jump_x = B::Field::splat(&self.jump.x);
         let slope = B::Field::splat(&self.jump.y).difference(&cy).multiply(&inverse);
-        let x = slope.square().canonical_difference(&cx, &jump_x);
-        let y = slope.multiply(&cx.difference(&x)).canonical_difference(&cy, &zero);
+        let x = slope.canonical_square_less(&cx, &jump_x).exactly();
+        let y = slope.canonical_product_less(&cx.difference(&x), &cy).exactly();
         Some(Centres { x, y })
     }
 
@@ -318,26 +317,54 @@ impl<F: FieldLanes> Pending<F> {
     pub(crate) fn spread_inline(&mut self) {
         let zero = F::splat(&Element::default());
         let beta = F::splat(&BETA);
+        let mut doubt = F::no_doubt();
         // Two vectors at a time, as each waits for its own results. A single last one is taken for both.
         for (pair, xs) in self.xs[..self.count].chunks(2).enumerate() {
             let (group, column) = (2 * pair * F::LANES / GROUP, 2 * pair * F::LANES % GROUP);
-            let columns = [column, column + F::LANES];
             let (a, b) = (&xs[0], &xs[xs.len() - 1]);
-            let (turned_a, turned_b) = (a.multiply(&beta), b.multiply(&beta));
-            let (turned_a, turned_b) = (turned_a.canonical(), turned_b.canonical());
+            let (turned_a, turned_b) = (a.canonical_product(&beta), b.canonical_product(&beta));
             let third_a = zero.canonical_difference(a, &turned_a);
             let third_b = zero.canonical_difference(b, &turned_b);
             let [image, turned, third] = &mut self.groups[group];
-            a.store_words(image, columns[0]);
-            turned_a.store_words(turned, columns[0]);
-            third_a.store_words(third, columns[0]);
-            b.store_words(image, columns[1]);
-            turned_b.store_words(turned, columns[1]);
-            third_b.store_words(third, columns[1]);
+            F::store_words([a, b], image, column);
+            F::store_words([&turned_a, &turned_b], turned, column);
+            F::store_words([&third_a, &third_b], third, column);
+            doubt = F::and_doubt(doubt, a, b);
+            doubt = F::and_doubt(doubt, &turned_a, &turned_b);
+            doubt = F::and_doubt(doubt, &third_a, &third_b);
             if let Some([positive, negative]) = self.heights.get_mut(group) {
-                for (y, column) in self.ys[2 * pair..].iter().zip(columns) {
-                    y.store_words(positive, column);
-                    zero.canonical_difference(y, &zero).store_words(negative, column);
+                let ys = &self.ys[2 * pair..2 * pair + xs.len()];
+                let (a, b) = (&ys[0], &ys[ys.len() - 1]);
+                let negatives = (zero.canonical_difference(a, &zero), zero.canonical_difference(b, &zero));
+                F::store_words([a, b], positive, column);
+                F::store_words([&negatives.0, &negatives.1], negative, column);
+                doubt = F::and_doubt(doubt, a, b);
+                doubt = F::and_doubt(doubt, &negatives.0, &negatives.1);
+            }
+        }
+        if F::is_in_doubt(doubt) {
+            self.spread_exactly();
+        }
+    }
+
+    /// The same one by one, where some coordinate may not be canonical after all.
+    #[cold]
+    fn spread_exactly(&mut self) {
+        let negative = |element: &Element| Element::default().difference(element).canonical();
+        for (number, x) in self.xs[..self.count].iter().enumerate() {
+            for lane in 0..F::LANES {
+                let point = number * F::LANES + lane;
+                let (group, column) = (point / GROUP, point % GROUP);
+                let x = x.lane(lane).canonical();
+                let turned = x.multiply(&BETA).canonical();
+                for (image, x) in self.groups[group].iter_mut().zip([x, turned, negative(&x.sum(&turned).canonical())])
+                {
+                    image.set(column, &x);
+                }
+                if let Some([positive_y, negative_y]) = self.heights.get_mut(group) {
+                    let y = self.ys[number].lane(lane).canonical();
+                    positive_y.set(column, &y);
+                    negative_y.set(column, &negative(&y));
                 }
             }
         }

@@ -38,9 +38,12 @@ pub(super) struct BenchArguments {
     /// Seconds per measurement and round
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
-    /// Candidates on which all back ends must report the same shares; 4294967296 takes most of an hour, 0 leaves it out
+    /// Candidates on which all back ends must report the same shares; 4294967296 takes half an hour, 0 leaves it out
     #[arg(long, value_name = "N", default_value_t = 1 << 24)]
     compared: u64,
+    /// Print only the table of what is promised: measured, floor, aim
+    #[arg(long)]
+    table: bool,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -67,15 +70,21 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<()> {
             series.measure(time)?;
         }
     }
-    for series in &all {
-        print_series(series, arguments.json);
-    }
-    print_ratios(&all, arguments.json);
-    print_scaling(&all, arguments.json);
     #[cfg(target_arch = "x86_64")]
-    let share_of_limit = print_limit(&all, arguments.json);
+    let limit = limit_of(&all);
     #[cfg(not(target_arch = "x86_64"))]
-    let share_of_limit = None;
+    let limit = None;
+    if !arguments.table {
+        for series in &all {
+            print_series(series, arguments.json);
+        }
+        print_ratios(&all, arguments.json);
+        print_scaling(&all, arguments.json);
+        if let Some(limit) = &limit {
+            print_limit(limit, arguments.json);
+        }
+    }
+    let share_of_limit = limit.map(|limit| limit.share());
     table::print_table(&all, share_of_limit, &own::checks(arguments.compared)?, arguments.json);
     Ok(())
 }
@@ -166,24 +175,40 @@ fn print_ratios(all: &[Series], as_json: bool) {
     }
 }
 
+/// Cycles per candidate of the AVX-512 back end: counted, and measured.
+struct Limit {
+    hash: f64,
+    curve: f64,
+    measured: f64,
+}
+
+impl Limit {
+    fn share(&self) -> f64 {
+        (self.hash + self.curve) / self.measured
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
-fn print_limit(all: &[Series], as_json: bool) -> Option<f64> {
+fn limit_of(all: &[Series]) -> Option<Limit> {
     let is_vectors =
         |series: &&Series| matches!(series.contestant, Contestant::Own(Backend::Avx512)) && series.threads == 1;
-    let series = all.iter().find(is_vectors)?;
-    let limit::Limit { hash, curve } = limit::limit()?;
-    let share = (hash + curve) / median(&series.cycles);
+    let measured = median(&all.iter().find(is_vectors)?.cycles);
+    let limit::Cycles { hash, curve } = limit::cycles()?;
+    Some(Limit { hash, curve, measured })
+}
+
+fn print_limit(limit: &Limit, as_json: bool) {
+    let (Limit { hash, curve, .. }, share, backend) = (limit, limit.share(), Backend::Avx512.name());
     match as_json {
         true => print::result_json(&json!({
-            "backend": series.name(), "limit_hash_cycles": hash, "limit_curve_cycles": curve, "share_of_limit": share,
+            "backend": backend, "limit_hash_cycles": hash, "limit_curve_cycles": curve, "share_of_limit": share,
         })),
         false => print::result(&format!(
-            "avx512: {:.1} % of the counted limit of {:.1} cycles per address (hash {hash:.1}, curve {curve:.1})",
+            "{backend}: {:.1} % of the counted limit of {:.1} cycles per address (hash {hash:.1}, curve {curve:.1})",
             100.0 * share,
             hash + curve
         )),
     }
-    Some(share)
 }
 
 fn print_scaling(all: &[Series], as_json: bool) {

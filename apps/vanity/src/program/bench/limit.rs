@@ -12,43 +12,47 @@ use vanity::kernel::count::hash_operations;
 use super::clock;
 
 /// Cycles per candidate.
-pub(super) struct Limit {
+pub(super) struct Cycles {
     pub(super) hash: f64,
     pub(super) curve: f64,
 }
 
-/// Vector operations of a field multiplication: 50 products of limbs and 12 to reduce; 12 to make the upper columns
-/// exact, 4 for what lies above 2^256, 12 to carry.
-const MULTIPLICATION: u32 = 62 + 28;
-/// 30 products, 8 sums to double those off the diagonal, and as above.
-const SQUARING: u32 = 30 + 8 + 12 + 28;
-/// A sum for each limb, and 12 to carry.
-const SUM: u32 = 5 + 12;
-/// Carried after one fold of three operations, and compared with p.
-const CANONICAL: u32 = 3 + 12 + 1;
+/// Vector operations that make ten columns the five limbs of a factor: 12 multiplications to fold, 4 for what lies above
+/// 2^256, and two chains of 4 carries.
+const REDUCTION: u32 = 12 + 4 + 2 * 8;
+/// The same up to a canonical element: limbs are cut to 52 bits, and one carry goes on after the fold.
+const CANONICAL_REDUCTION: u32 = REDUCTION + 4 + 3;
+/// Products of limbs.
+const PRODUCT: u32 = 50;
+/// 30 products of limbs, and 8 sums to double those off the diagonal.
+const SQUARE: u32 = 30 + 8;
+/// A sum for each limb, and 4 carries.
+const SUM: u32 = 5 + 8;
+/// −x − β·x: two sums for each limb, a fold of 3, carried and cut.
+const THIRD: u32 = 10 + 3 + 12;
 /// Each of eight lanes' limbs to four words of 64 bits, and those to rows of words of 32 bits.
-const WORDS: u32 = 12 + 4;
+const WORDS: u32 = 11 + 4;
 
-/// Of a pair C ± i·G: three multiplications for the shared inversion, two slopes, two squares; dx twice, gy ± cy; and
-/// two differences of three terms, of which one is shared.
-const PAIR: u32 = 5 * MULTIPLICATION + 2 * SQUARING + 4 * SUM + 5 + 2 * (10 + CANONICAL);
+/// Of a pair C ± i·G: three products for the shared inversion, two slopes, two squares; dx twice, gy ± cy; and x(C) and
+/// x(i·G) taken from both squares.
+const PAIR: u32 = 5 * (PRODUCT + REDUCTION) + 2 * (SQUARE + CANONICAL_REDUCTION) + 4 * SUM + 3 * 5;
 /// Of a point: β·x, −x − β·x, and three coordinates to words.
-const POINT: u32 = MULTIPLICATION + CANONICAL + 10 + CANONICAL + 3 * WORDS;
+const POINT: u32 = PRODUCT + CANONICAL_REDUCTION + THIRD + 3 * WORDS;
 /// Eight lanes; a point has six candidates.
 const LANES_AND_CANDIDATES: u32 = 8 * 6;
 
 /// Nothing where the processor lacks the instructions.
-pub(super) fn limit() -> Option<Limit> {
+pub(super) fn cycles() -> Option<Cycles> {
     if !std::is_x86_feature_detected!("avx512ifma") {
         return None;
     }
     let curve = f64::from(PAIR + 2 * POINT) / f64::from(2 * LANES_AND_CANDIDATES);
-    Some(Limit { hash: hash_operations() / rate(hash_stream), curve: curve / rate(curve_stream) })
+    Some(Cycles { hash: hash_operations() / rate(hash_stream), curve: curve / rate(curve_stream) })
 }
 
 const TURNS: u64 = 20_000;
 
-/// Operations per cycle: the best of a few tries. Only where [`limit`] has looked for the features.
+/// Operations per cycle: the best of a few tries. Only where [`cycles`] has looked for the features.
 fn rate(stream: unsafe fn(u64) -> u64) -> f64 {
     let hertz = clock::hertz();
     let tries = (0..5).map(|_| {
@@ -76,14 +80,14 @@ macro_rules! hash_mix {
     (logic $r:literal) => { concat!("vpternlogd zmm", $r, ", zmm29, zmm30, 0x96\n") };
 }
 
-/// The same for the curve: 8 multiplications, 3 sums, 3 shifts, 2 of logic.
+/// The same for the curve: 9 multiplications, 3 sums, 3 shifts, 1 of logic. The multipliers may be what limits it.
 macro_rules! curve_mix {
     ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal
      $i:literal $j:literal $k:literal $l:literal $m:literal $n:literal $o:literal $p:literal) => {
         concat!(
             curve_mix!(multiply $a), curve_mix!(sum $b), curve_mix!(multiply $c), curve_mix!(shift $d),
             curve_mix!(multiply $e), curve_mix!(logic $f), curve_mix!(multiply $g), curve_mix!(sum $h),
-            curve_mix!(multiply $i), curve_mix!(shift $j), curve_mix!(multiply $k), curve_mix!(logic $l),
+            curve_mix!(multiply $i), curve_mix!(shift $j), curve_mix!(multiply $k), curve_mix!(multiply $l),
             curve_mix!(multiply $m), curve_mix!(shift $n), curve_mix!(multiply $o), curve_mix!(sum $p)
         )
     };
@@ -133,7 +137,7 @@ mod tests {
     #[test]
     fn a_limit_is_what_a_processor_of_two_ports_could_do() {
         // Three ports would give two thirds; one, or a build without these instructions, twice as much.
-        let Some(Limit { hash, curve }) = limit() else { return };
+        let Some(Cycles { hash, curve }) = cycles() else { return };
         assert!((40.0..200.0).contains(&hash), "{hash}");
         assert!((3.0..20.0).contains(&curve), "{curve}");
     }

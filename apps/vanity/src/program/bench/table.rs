@@ -65,7 +65,12 @@ pub(super) fn print_table(all: &[Series], share_of_limit: Option<f64>, checks: &
     let best = Backend::best();
     let scaling = || Some(own(best, 2)?.rate() / own(best, 1)?.rate());
     let rows = [
-        Row::at_least("avx512 / VanitySearch -O3 -march=native (rival native)", ratio(Backend::Avx512, NATIVE), 4.5, 5.2),
+        Row::at_least(
+            "avx512 / VanitySearch -O3 -march=native (rival native)",
+            ratio(Backend::Avx512, NATIVE),
+            4.5,
+            5.2,
+        ),
         Row::at_least("avx512 / VanitySearch as its Makefile builds (stock)", ratio(Backend::Avx512, STOCK), 8.0, 9.0),
         Row::at_least("avx512 / vanitygen++ (rival vanitygen)", ratio(Backend::Avx512, VANITYGEN), 65.0, 72.0),
         Row::at_least("avx512: share of the counted limit of this processor", share_of_limit, 0.92, 0.97),
