@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::id::UnixMillis;
 use crate::message::SLOTS_MAX;
 use crate::requirement::{Requirement, is_label};
+use crate::vote::Fraction;
 
 pub const EXTERNAL_ID_BYTES_MAX: usize = 128;
 pub const ARGS_MAX: usize = 256;
@@ -25,6 +26,8 @@ const TASK_WORK_MAX: u64 = WORK_MAX >> 8;
 pub const SHARES_MAX: u64 = 1_000;
 /// Task indices stay exact in every JSON reader.
 pub const TASKS_MAX: u64 = 1 << 53;
+/// Votes on one task.
+pub const VOTES_MAX: u32 = 200;
 /// Work units of an attempt that are believed: so many stay exact everywhere.
 pub const WORK_MAX: u64 = 1 << 53;
 
@@ -180,6 +183,29 @@ pub enum Trust {
     /// Whoever submitted the job judges each answer, for instance by asking a verifier contract. A result without an
     /// answer needs no judgement: it earns nothing.
     Submitter,
+    /// Several workers of different owners run each task, and what they come to is compared bit by bit.
+    Replicate(Replicate),
+}
+
+/// How sure the submitter wants to be of results that several workers agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replicate {
+    /// The promised bound on the share of tasks delivered with a wrong result.
+    pub max_error: Fraction,
+    /// A task on which so many votes decide nothing fails.
+    #[serde(default = "default_votes")]
+    pub votes_max: u32,
+}
+
+fn default_votes() -> u32 {
+    30
+}
+
+impl Replicate {
+    pub fn new(max_error: Fraction) -> Self {
+        Self { max_error, votes_max: default_votes() }
+    }
 }
 
 /// What one attempt may use at most.
@@ -255,6 +281,10 @@ pub enum JobError {
     Cores(u32),
     #[error("{0} conditions are more than {REQUIREMENTS_MAX}")]
     TooManyRequirements(usize),
+    #[error("a search cannot be replicated: its shares or its submitter certify it")]
+    ReplicatedSearch,
+    #[error("`votes_max` is {0}: between 1 and {VOTES_MAX} are allowed")]
+    VotesMax(u32),
     #[error("limit `{0}` is zero: no attempt could run")]
     ZeroLimit(&'static str),
 }
@@ -345,6 +375,14 @@ impl JobSpec {
             }
         }
         self.check_array()?;
+        if let Trust::Replicate(terms) = self.trust {
+            if self.search.is_some() {
+                return Err(JobError::ReplicatedSearch);
+            }
+            if !(1..=VOTES_MAX).contains(&terms.votes_max) {
+                return Err(JobError::VotesMax(terms.votes_max));
+            }
+        }
         if self.user.len() > USER_BYTES_MAX {
             return Err(JobError::User);
         }
@@ -460,6 +498,26 @@ mod tests {
         for field in ["array", "resources", "require", "user", "priority", "deadline_ms", "failed_max"] {
             assert!(plain.get(field).is_none(), "{field} was not said");
         }
+    }
+
+    #[test]
+    fn a_replicated_job_says_how_sure_it_wants_to_be() {
+        let job_of = |trust: &str| {
+            let json = format!(r#"{{ "app": "{}", "trust": {trust} }}"#, Digest::of(b"app"));
+            serde_json::from_str::<JobSpec>(&json).map_err(|error| error.to_string())
+        };
+        let spec = job_of(r#"{ "replicate": { "max_error": 0.001 } }"#).unwrap();
+        assert_eq!(spec.trust, Trust::Replicate(Replicate::new(Fraction::new(0.001).unwrap())));
+        assert_eq!(spec.check(), Ok(()));
+        let encoded = crate::codec::encode(&spec);
+        assert_eq!(crate::codec::decode::<JobSpec>(&encoded, 1 << 20).unwrap(), spec);
+        assert!(job_of(r#"{ "replicate": { "max_error": 0.5 } }"#).unwrap_err().contains("below 0.5"));
+        assert!(job_of(r#"{ "replicate": { "max_error": 0.1, "votes": 3 } }"#).unwrap_err().contains("votes"));
+        let many = job_of(r#"{ "replicate": { "max_error": 0.1, "votes_max": 201 } }"#).unwrap();
+        assert_eq!(many.check(), Err(JobError::VotesMax(201)));
+        let search = Some(Search { task_work: 10, work_max: 100, shares: None });
+        let search = JobSpec { search, done_when: DoneWhen::AnyTask, ..spec };
+        assert_eq!(search.check(), Err(JobError::ReplicatedSearch));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod receipt;
 pub mod requirement;
 pub mod view;
+pub mod vote;
 
 /// Version of the worker protocol. A pool speaks to workers of the same version only; see [`message`].
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;

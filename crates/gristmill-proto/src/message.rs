@@ -10,6 +10,8 @@
 //! worker → Said …         what a program says while it runs, at most a few times a second
 //! worker → Finished       as many results as have gathered, signed once; kept by the worker until …
 //! pool   → Recorded       … the pool says that they are durable
+//! worker → Committed      … but of replicated jobs first what binds it to an outcome that it keeps to itself
+//! pool   → Open           the other votes are in: send those outcomes, with their salts, as Finished
 //! worker → Alive          every `alive_ms`; renews every lease it lists
 //! pool   → Cancel         stop this attempt
 //! pool   → Retract        give back those of these leases that have not begun
@@ -26,6 +28,7 @@ use crate::digest::Digest;
 use crate::id::{JobId, LeaseId, TaskId};
 use crate::job::JobSpec;
 use crate::key::Signature;
+use crate::vote::{Salt, Sealed};
 
 /// Longest message either side accepts. An outcome at all its limits fits.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -65,6 +68,10 @@ pub enum ToPool {
         /// Over the root of the tree of their [`crate::receipt::Statement`]s, which both sides can build.
         signature: Signature,
     },
+    /// Attempts of replicated jobs have ended well. Said again on each new connection until they are to be opened.
+    Committed {
+        votes: Vec<Sealed>,
+    },
     /// The worker will not run this lease.
     Declined {
         lease: LeaseId,
@@ -91,6 +98,9 @@ pub struct Finished {
     pub outcome: Vec<u8>,
     /// What the receipt's [statement](crate::receipt::Statement::leaf) is in the tree that was signed.
     pub leaf: Digest,
+    /// Opens the vote that was cast for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<Salt>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +174,10 @@ pub enum ToWorker {
     Cancel {
         lease: LeaseId,
         reason: String,
+    },
+    /// Show what the votes under these leases were for.
+    Open {
+        leases: Vec<LeaseId>,
     },
     Retract {
         leases: Vec<LeaseId>,

@@ -195,6 +195,7 @@ mod tests {
     use crate::id::LeaseId;
     use crate::key::Signature;
     use crate::message::{BATCH_BYTES_FULL, Finished, MESSAGE_BYTES_MAX, ToPool};
+    use crate::vote::Salt;
 
     #[test]
     fn a_failure_is_told_in_the_programs_words() {
@@ -234,8 +235,9 @@ mod tests {
         };
         outcome.check().unwrap();
         let (lease, leaf) = (LeaseId(u64::MAX), Digest([255; 32]));
-        let finished = Finished { lease, outcome: crate::codec::encode(&outcome), leaf };
-        let before = Finished { lease, outcome: vec![255; BATCH_BYTES_FULL], leaf };
+        let salt = Some(Salt([255; 32]));
+        let finished = Finished { lease, outcome: crate::codec::encode(&outcome), leaf, salt };
+        let before = Finished { lease, outcome: vec![255; BATCH_BYTES_FULL], leaf, salt };
         let message = ToPool::Finished { results: vec![before, finished], signature: Signature([255; 65]) };
         assert!(crate::codec::encode(&message).len() <= MESSAGE_BYTES_MAX);
     }

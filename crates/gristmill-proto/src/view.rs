@@ -106,6 +106,10 @@ pub enum Verdict {
     Pending,
     Certified,
     Rejected,
+    /// A vote on a task that is not settled yet. The pool keeps it to itself.
+    Voted,
+    /// It agreed with the certified result of another worker.
+    Agreed,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@
 //! Leases are not made durable. A worker proves with a seal that a lease was given to it, so a core that was
 //! restored from the store takes running attempts back when their workers reconnect.
 
+mod ballots;
 mod class;
 mod connections;
 mod explain;
@@ -24,6 +25,7 @@ mod seal;
 mod speed;
 mod status;
 mod upkeep;
+mod votes;
 mod work_rate;
 mod worker;
 
@@ -32,10 +34,11 @@ use std::sync::Arc;
 
 use gristmill_proto::app::Target;
 use gristmill_proto::digest::Digest;
-use gristmill_proto::id::{JobId, LeaseId, UnixMillis, WorkerId};
+use gristmill_proto::id::{JobId, LeaseId, TaskId, UnixMillis, WorkerId};
 use gristmill_proto::job::{JobError, JobSpec};
 use gristmill_proto::view::{JobState, Submitted, TaskCounts};
 
+pub use ballots::OpenBallot;
 use class::Classes;
 pub use class::{Lack, Needs};
 pub use connections::ConnectError;
@@ -48,7 +51,10 @@ pub use results::{Batch, Finish, LeaseTerms, Shares};
 pub use seal::PoolSecret;
 pub use speed::Speed;
 pub use status::{JobStatus, Totals, WorkerStatus};
+pub use votes::Replication;
 use worker::Worker;
+
+use crate::trust::Standings;
 
 /// One connection of a worker. A worker that reconnects has a new one, and what was meant for the old is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +138,13 @@ pub struct Core {
     tails_seen: UnixMillis,
     leases: Leases,
     standings: HashMap<WorkerId, Shares>,
+    /// Of voters on replicated jobs.
+    trust: Standings,
+    open_ms: u64,
+    /// Ballots to decide when all of an event is taken in.
+    to_decide: BTreeSet<TaskId>,
+    /// By when sealed votes must be shown.
+    opening: BTreeSet<(UnixMillis, TaskId)>,
     /// Of the pool's slots, by app.
     speeds: HashMap<Digest, Speed>,
 }
@@ -161,6 +174,10 @@ impl Core {
             tails_seen: UnixMillis::default(),
             leases: Leases::default(),
             standings: HashMap::new(),
+            trust: Standings::new(Replication::default().policy),
+            open_ms: Replication::default().open_ms,
+            to_decide: BTreeSet::new(),
+            opening: BTreeSet::new(),
             speeds: HashMap::new(),
         }
     }
@@ -197,6 +214,11 @@ impl Core {
         }
         self.next_job = self.next_job.max(JobId(stored.job.0 + 1));
         let (id, class) = (stored.job, self.join_class(&stored.needs));
+        for (index, ballot) in stored.ballots.iter().filter(|(_, ballot)| ballot.hopeless.is_none()) {
+            self.trust.restore_ballot(&ballot.ballot);
+            ballot.held_fact().into_iter().for_each(|fact| self.trust.restore(fact));
+            self.to_decide.insert(TaskId { job: id, index: *index });
+        }
         self.admit(id, Job::restore(stored, class));
     }
 
@@ -292,6 +314,7 @@ impl Core {
             let given = self.end_lease(lease, now).expect("a running task has a lease in force");
             self.tell_to_stop(given.worker, lease, why.clone(), out);
         }
+        self.close_ballots(id, &why, now, out);
         let mut job = self.jobs.remove(&id).expect("only a live job ends");
         if let Some(place) = job.queued.take() {
             self.fairness.dequeue(job.class, &mut self.classes.get_mut(job.class).queue, &job.user, place);

@@ -19,6 +19,8 @@ pub(crate) struct Counters {
     results_rejected: AtomicU64,
     attempts_failed: AtomicU64,
     batches_signed: AtomicU64,
+    tasks_settled: AtomicU64,
+    liars_exposed: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, count: u64) {
@@ -41,9 +43,18 @@ impl Counters {
                 Change::VerdictGiven { certified: true, .. } => add(&self.results_certified, 1),
                 Change::VerdictGiven { certified: false, .. } => add(&self.results_rejected, 1),
                 Change::AttemptFailed { .. } => add(&self.attempts_failed, 1),
+                Change::TaskSettled { results, .. } => {
+                    add(&self.tasks_settled, 1);
+                    add(&self.results_certified, 1);
+                    let rejected = results.iter().filter(|(_, _, verdict)| *verdict == Verdict::Rejected);
+                    add(&self.results_rejected, rejected.count() as u64);
+                }
+                Change::LiarExposed { .. } => add(&self.liars_exposed, 1),
                 Change::CameCloser { .. }
                 | Change::StandingChanged { .. }
                 | Change::SpeedMeasured { .. }
+                | Change::BallotChanged { .. }
+                | Change::TrustChanged { .. }
                 | Change::AppChanged(_) => {}
             }
         }
@@ -66,6 +77,8 @@ impl Counters {
             ("results_rejected_total", "Answers that were rejected", count(&self.results_rejected)),
             ("attempts_failed_total", "Attempts that came to nothing", count(&self.attempts_failed)),
             ("batches_signed_total", "Signatures of workers under results", count(&self.batches_signed)),
+            ("tasks_settled_total", "Replicated tasks whose votes decided", count(&self.tasks_settled)),
+            ("liars_exposed_total", "Workers exposed as liars, in a class of apps", count(&self.liars_exposed)),
         ];
         let gauges = [
             ("jobs_live", "Jobs that have not ended", totals.live_jobs),

@@ -1,5 +1,6 @@
 //! The pool as a role: opens its folder, listens on one port, serves workers and people.
 
+mod apart;
 mod api;
 mod apps;
 mod blobs;
@@ -25,8 +26,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+pub use apart::Apart;
+
 use crate::apps::Apps;
-use crate::core::{Core, Tuning, Weights};
+use crate::core::{Core, Replication, Tuning, Weights};
 use crate::pool::{Clock, Pool};
 use crate::shares::ShareCheckers;
 use crate::store::{Store, Writer, WriterFailed};
@@ -40,6 +43,10 @@ pub struct Config {
     pub tuning: Tuning,
     /// How users share the pool.
     pub weights: Weights,
+    /// What is assumed of workers that vote on replicated tasks.
+    pub replication: Replication,
+    /// What keeps the voters on one task apart.
+    pub apart: Apart,
     /// Who can tell the shares of a search, by the name that jobs use.
     pub share_checkers: ShareCheckers,
     /// More about this pool, shown to everyone who asks.
@@ -72,6 +79,7 @@ pub struct Scheduler {
     pool: Arc<Pool>,
     apps: Apps,
     about: serde_json::Map<String, serde_json::Value>,
+    apart: Apart,
     extra: Router,
     _folder: FolderLock,
 }
@@ -81,6 +89,7 @@ pub(crate) struct Api {
     pub(crate) pool_name: Arc<str>,
     pub(crate) apps: Mutex<Apps>,
     pub(crate) manifests: Mutex<HashMap<Digest, Arc<AppManifest>>>,
+    pub(crate) apart: Apart,
     /// Shown by whoever may change jobs.
     pub(crate) token: Arc<str>,
     pub(crate) about: serde_json::Map<String, serde_json::Value>,
@@ -101,7 +110,11 @@ impl Scheduler {
         let restored = store.begin_run(random_bytes())?;
         let reader = store.reader()?;
         let mut core = Core::new(config.name, restored.secret, config.tuning, restored.run, restored.next_job)
-            .with_weights(config.weights);
+            .with_weights(config.weights)
+            .with_replication(config.replication);
+        for (worker, class, standing) in restored.trust {
+            core.restore_trust(worker, class, standing);
+        }
         info!(run = restored.run, jobs = restored.jobs.len(), "pool restored");
         for job in restored.jobs {
             core.restore(job);
@@ -122,6 +135,7 @@ impl Scheduler {
             pool,
             apps,
             about: config.about,
+            apart: config.apart,
             extra: Router::new(),
             _folder: folder,
         })
@@ -167,6 +181,7 @@ impl Scheduler {
             apps: Mutex::new(self.apps),
             manifests: Mutex::default(),
             pool_name: self.pool.look(|core, _| core.pool().into()),
+            apart: self.apart,
             token: self.token,
             about: self.about,
             watchers: Arc::new(Semaphore::new(events::WATCHERS_MAX)),
@@ -177,6 +192,7 @@ impl Scheduler {
         let failure = self.pool.failure();
         // Small messages must not wait for each other's acknowledgement.
         let listener = self.listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
         info!(address = %self.address, "pool listens");
         let served = tokio::select! {

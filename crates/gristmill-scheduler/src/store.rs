@@ -19,7 +19,8 @@ use gristmill_proto::view::{
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use crate::core::{Change, Fault, Needs, PoolSecret, ResultAdded, Shares, Speed, StoredJob, StoredResult};
+use crate::core::{Change, Fault, Needs, OpenBallot, PoolSecret, ResultAdded, Shares, Speed, StoredJob, StoredResult};
+use crate::trust::{AppClass, Standing, Why};
 pub use writer::{Writer, WriterFailed};
 
 /// Results shown with a job.
@@ -78,6 +79,8 @@ pub struct Restored {
     pub jobs: Vec<StoredJob>,
     pub standings: Vec<(WorkerId, Shares)>,
     pub speeds: Vec<(Digest, Speed)>,
+    /// What workers have proven where they voted.
+    pub trust: Vec<(WorkerId, AppClass, Standing)>,
 }
 
 impl Store {
@@ -106,8 +109,8 @@ impl Store {
         let last_job: u64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM job", [], |row| row.get(0))?;
         transaction.commit()?;
         let jobs = self.live_jobs()?;
-        let (standings, speeds) = (self.standings()?, self.speeds()?);
-        Ok(Restored { secret: PoolSecret(secret), run, next_job: JobId(last_job + 1), jobs, standings, speeds })
+        let (standings, speeds, trust) = (self.standings()?, self.speeds()?, self.trust()?);
+        Ok(Restored { secret: PoolSecret(secret), run, next_job: JobId(last_job + 1), jobs, standings, speeds, trust })
     }
 
     fn live_jobs(&self) -> Result<Vec<StoredJob>, StoreError> {
@@ -127,6 +130,7 @@ impl Store {
                 closest_score: row.get(5)?,
                 results: self.results_of(job)?,
                 failures: self.failures_of(job)?,
+                ballots: self.ballots_of(job)?,
             });
         }
         Ok(jobs)
@@ -164,6 +168,26 @@ impl Store {
         let mut statement = self.connection.prepare("SELECT app, work, ms FROM speed")?;
         let speed = |row: &Row<'_>| Ok((Digest(row.get(0)?), Speed { work: row.get(1)?, ms: row.get(2)? }));
         Ok(statement.query_map([], speed)?.collect::<Result<_, _>>()?)
+    }
+
+    fn trust(&self) -> Result<Vec<(WorkerId, AppClass, Standing)>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT worker, class, standing FROM trust")?;
+        let mut rows = statement.query([])?;
+        let mut trust = Vec::new();
+        while let Some(row) = rows.next()? {
+            trust.push((WorkerId(row.get(0)?), AppClass(Digest(row.get(1)?)), decode(row, 2)?));
+        }
+        Ok(trust)
+    }
+
+    fn ballots_of(&self, job: JobId) -> Result<Vec<(u64, OpenBallot)>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT task, ballot FROM ballot WHERE job = ?1")?;
+        let mut rows = statement.query([job.0])?;
+        let mut ballots = Vec::new();
+        while let Some(row) = rows.next()? {
+            ballots.push((row.get(0)?, decode(row, 1)?));
+        }
+        Ok(ballots)
     }
 
     fn results_of(&self, job: JobId) -> Result<Vec<StoredResult>, StoreError> {
@@ -326,7 +350,27 @@ fn apply(sql: &Connection, change: &Change, sums: &mut Sums) -> Result<(), rusql
             sums.worked(task.job, *work_done);
             sums.counts(*worker).failed += 1;
         }
+        Change::BallotChanged { task, ballot } => {
+            let put = "INSERT INTO ballot (job, task, ballot) VALUES (?1, ?2, ?3)
+                ON CONFLICT (job, task) DO UPDATE SET ballot = ?3";
+            sql.prepare_cached(put)?.execute(params![task.job.0, task.index, codec::encode(&**ballot)])?;
+        }
+        Change::TaskSettled { task, results, shown, at: _ } => settle(sql, *task, results, *shown, sums)?,
+        Change::TrustChanged { worker, class, standing } => {
+            let put = "INSERT INTO trust (class, worker, standing) VALUES (?1, ?2, ?3)
+                ON CONFLICT (class, worker) DO UPDATE SET standing = ?3";
+            sql.prepare_cached(put)?.execute(params![class.0.0, worker.0, codec::encode(standing)])?;
+        }
+        Change::LiarExposed { worker, class, task, why, at } => {
+            let add = "INSERT INTO exposure (class, worker, job, task, why, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let why = match why {
+                Why::Contradicted => "contradicted",
+                Why::Withheld => "withheld",
+            };
+            sql.prepare_cached(add)?.execute(params![class.0.0, worker.0, task.job.0, task.index, why, at.0])?;
+        }
         Change::JobEnded { job, state, reason, done, failed, at } => {
+            sql.prepare_cached("DELETE FROM ballot WHERE job = ?1")?.execute([job.0])?;
             sql.prepare_cached(
                 "UPDATE job SET state = ?2, reason = ?3, tasks_done = ?4, tasks_failed = ?5, finished_at = ?6
                  WHERE id = ?1",
@@ -360,6 +404,30 @@ fn add_result(sql: &Connection, result: &ResultAdded) -> Result<(), rusqlite::Er
         shares,
         at.0
     ])?;
+    Ok(())
+}
+
+/// What the votes on a task were for gets its verdict.
+fn settle(
+    sql: &Connection,
+    task: TaskId,
+    results: &[(LeaseId, WorkerId, Verdict)],
+    shown: bool,
+    sums: &mut Sums,
+) -> Result<(), rusqlite::Error> {
+    certified_once(sql, task)?;
+    let judge = "UPDATE result SET verdict = ?4, shown = ?5, reason = ?6 WHERE job = ?1 AND task = ?2 AND lease = ?3";
+    for (lease, worker, verdict) in results {
+        let rejected = *verdict == Verdict::Rejected;
+        let reason = rejected.then_some("its worker is a liar: other workers came to something else");
+        let to_show = shown && *verdict == Verdict::Certified;
+        let word = verdict_word(*verdict);
+        sql.prepare_cached(judge)?.execute(params![task.job.0, task.index, lease.0, word, to_show, reason])?;
+        let counts = sums.counts(*worker);
+        counts.certified += u64::from(!rejected);
+        counts.rejected += u64::from(rejected);
+    }
+    sql.prepare_cached("DELETE FROM ballot WHERE job = ?1 AND task = ?2")?.execute(params![task.job.0, task.index])?;
     Ok(())
 }
 
@@ -485,10 +553,12 @@ impl Reader {
         Ok(results)
     }
 
-    /// All that the task's attempts left, and what became of it.
+    /// All that the task's attempts left, and what became of it. Votes that are not settled are nobody's business: who
+    /// is asked next could copy them.
     pub fn attempts(&self, task: TaskId) -> Result<Vec<StoredAttempt>, StoreError> {
         let mut find = self.connection.prepare_cached(
-            "SELECT lease, worker, outcome, verdict, reason, at FROM result WHERE job = ?1 AND task = ?2",
+            "SELECT lease, worker, outcome, verdict, reason, at FROM result
+             WHERE job = ?1 AND task = ?2 AND verdict <> 'voted'",
         )?;
         let mut rows = find.query(params![task.job.0, task.index])?;
         let mut attempts = Vec::new();
@@ -510,7 +580,7 @@ impl Reader {
         let mut find = self.connection.prepare_cached(
             "SELECT spec, outcome, position, leaves, signature, result.worker FROM result
              JOIN batch ON batch.id = batch JOIN job ON job.id = job
-             WHERE job = ?1 AND task = ?2 AND lease = ?3",
+             WHERE job = ?1 AND task = ?2 AND lease = ?3 AND verdict <> 'voted'",
         )?;
         let mut rows = find.query(params![task.job.0, task.index, lease.0])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -579,7 +649,9 @@ macro_rules! words {
 words!(Verdict, verdict_word, verdict_of,
     Verdict::Pending => "pending" Verdict::Pending,
     Verdict::Certified => "certified" Verdict::Certified,
-    Verdict::Rejected => "rejected" Verdict::Rejected);
+    Verdict::Rejected => "rejected" Verdict::Rejected,
+    Verdict::Voted => "voted" Verdict::Voted,
+    Verdict::Agreed => "agreed" Verdict::Agreed);
 words!(Fault, fault_word, fault_of,
     Fault::App => "app" Fault::App,
     Fault::Worker => "worker" Fault::Worker,

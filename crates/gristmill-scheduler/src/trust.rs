@@ -79,41 +79,13 @@ mod odds;
 mod standings;
 
 use gristmill_proto::digest::Digest;
+pub use gristmill_proto::vote::{Commitment, Fraction, NotAFraction, Salt};
 use serde::{Deserialize, Serialize};
 
-pub use ballot::{Ballot, CastError, Commitment, HostId, OpenError, OwnerId, Payer, Salt, Vote, Voter};
+pub use ballot::{Ballot, CastError, HostId, OpenError, OwnerId, Payer, Vote, Voter};
 pub use decide::{Certificate, Decision, Hopeless};
 pub use estimate::{Estimate, Load};
 pub use standings::{Fact, Standing, Standings, Why};
-
-/// More than nothing and less than a half.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Fraction(f64);
-
-#[derive(Debug, PartialEq, thiserror::Error)]
-#[error("{0} is not a number above 0 and below 0.5")]
-pub struct NotAFraction(f64);
-
-impl Fraction {
-    pub const fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for Fraction {
-    type Error = NotAFraction;
-
-    fn try_from(number: f64) -> Result<Self, NotAFraction> {
-        (number > 0.0 && number < 0.5).then_some(Self(number)).ok_or(NotAFraction(number))
-    }
-}
-
-impl From<Fraction> for f64 {
-    fn from(fraction: Fraction) -> Self {
-        fraction.0
-    }
-}
 
 /// Set for a whole pool.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,7 +100,9 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { liars: Fraction(0.2), check_rate_min: Fraction(0.1) }
+        const LIARS: Fraction = Fraction::new(0.2).expect("it is one");
+        const CHECKED: Fraction = Fraction::new(0.1).expect("it is one");
+        Self { liars: LIARS, check_rate_min: CHECKED }
     }
 }
 

@@ -145,7 +145,7 @@ fn batch_of(ended: Vec<(&Given, Outcome)>, key: &WorkerKey, closest: Option<&Clo
         let (app, job) = (given.job.app, digest_of_job(&given.job));
         leaves.push(Statement::new(POOL, given.lease, given.task, app, job, &encoded).leaf());
         let (lease, outcome) = (given.lease, Box::new(outcome));
-        finishes.push(Finish { lease, outcome, encoded, flaw: None, shares: 0, closest: closest.cloned() });
+        finishes.push(Finish { lease, outcome, encoded, flaw: None, salt: None, shares: 0, closest: closest.cloned() });
     }
     let signature = sign_batch(&leaves, key);
     Batch { finishes, leaves, signature }
@@ -846,7 +846,7 @@ impl Simulation {
                 }
             }
             ToWorker::Refused { .. } => worker.connection = None,
-            ToWorker::Challenge { .. } | ToWorker::Welcome { .. } => {}
+            ToWorker::Challenge { .. } | ToWorker::Welcome { .. } | ToWorker::Open { .. } => {}
         }
     }
 
@@ -897,6 +897,10 @@ impl Simulation {
                     assert!(results[lease].1, "a lie was certified");
                     assert!(certified.insert(*task, *lease).is_none(), "{task:?} was certified twice");
                 }
+                Change::BallotChanged { .. }
+                | Change::TaskSettled { .. }
+                | Change::TrustChanged { .. }
+                | Change::LiarExposed { .. } => panic!("nothing is replicated here"),
                 Change::VerdictGiven { .. }
                 | Change::AttemptFailed { .. }
                 | Change::SpeedMeasured { .. }
@@ -941,6 +945,7 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
                     at: *at,
                     results: vec![],
                     failures: vec![],
+                    ballots: vec![],
                     work_done: 0,
                     closest_score: None,
                 };
@@ -957,6 +962,10 @@ fn restore(changes: &[Change]) -> Vec<StoredJob> {
             | Change::StandingChanged { .. }
             | Change::CameCloser { .. }
             | Change::AppChanged(_)
+            | Change::BallotChanged { .. }
+            | Change::TaskSettled { .. }
+            | Change::TrustChanged { .. }
+            | Change::LiarExposed { .. }
             | Change::BatchSigned { .. } => {}
             Change::VerdictGiven { task, lease, certified, .. } => {
                 let results = jobs.get_mut(&task.job).map(|job| &mut job.results);

@@ -107,7 +107,15 @@ impl Bench {
         let finish = |lease: &LeaseId| {
             let outcome = outcome(exit.clone());
             let encoded = encode(&outcome);
-            Finish { lease: *lease, outcome: Box::new(outcome), encoded, flaw: None, shares: 0, closest: None }
+            Finish {
+                lease: *lease,
+                outcome: Box::new(outcome),
+                encoded,
+                flaw: None,
+                salt: None,
+                shares: 0,
+                closest: None,
+            }
         };
         let finishes = leases.iter().map(finish).collect();
         let batch = Batch { finishes, leaves: vec![Digest::of(b"leaf"); leases.len()], signature: Signature([0; 65]) };

@@ -47,6 +47,7 @@ impl Disk {
                     at: *at,
                     results: Vec::new(),
                     failures: Vec::new(),
+                    ballots: Vec::new(),
                     work_done: 0,
                     closest_score: None,
                 };
@@ -73,7 +74,12 @@ impl Disk {
             }
             Change::SpeedMeasured { app, speed } => drop(self.speeds.insert(*app, *speed)),
             Change::StandingChanged { worker, standing } => drop(self.standings.insert(*worker, *standing)),
-            Change::CameCloser { .. }
+            // No job of a scenario is replicated; what votes on it is the trust engine alone.
+            Change::BallotChanged { .. }
+            | Change::TaskSettled { .. }
+            | Change::TrustChanged { .. }
+            | Change::LiarExposed { .. }
+            | Change::CameCloser { .. }
             | Change::BatchSigned { .. }
             | Change::AttemptFailed { .. }
             | Change::AppChanged(_) => {}

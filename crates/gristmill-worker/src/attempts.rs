@@ -11,10 +11,11 @@ use gristmill_proto::app::{
     ContainerTarget, Disk, ImageSource, OciBlob, Runtime, SizedBlob, Target, VmTarget, is_plain_path,
 };
 use gristmill_proto::digest::Digest;
-use gristmill_proto::id::WorkerId;
-use gristmill_proto::job::JobSpec;
+use gristmill_proto::id::{LeaseId, WorkerId};
+use gristmill_proto::job::{JobSpec, Trust};
 use gristmill_proto::message::{Lease, Stream};
 use gristmill_proto::outcome::{Exit, Log, Outcome, OutputFile};
+use gristmill_proto::vote::Salt;
 use reqwest::Client;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ use crate::process::{self, Attempt, Finished, RunError};
 use crate::sandbox::Sandbox;
 use crate::session::Event;
 use crate::vm::{self, Accel, Machine};
+use crate::votes::{KeptVote, VoteFolder};
 use crate::wasm::{Program, Wasm};
 
 pub(crate) struct Attempts {
@@ -41,6 +43,14 @@ pub(crate) struct Attempts {
     pub(crate) scratch: PathBuf,
     pub(crate) client: Client,
     pub(crate) pool_url: String,
+    pub(crate) votes: VoteFolder,
+}
+
+/// What an attempt came to, and what it is bound to by a vote.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) salt: Option<Salt>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +60,15 @@ enum AttemptError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(Box<ImageError>),
     #[error("the image's archive: {0}")]
     Layout(io::Error),
     #[error("this worker does not offer the runtime {0}")]
     NotOffered(Runtime),
     #[error("output {path}: {source}")]
     Output { path: String, source: io::Error },
+    #[error("the vote cannot be kept: {0}")]
+    Vote(io::Error),
     #[error("output {path}: {source}")]
     Upload { path: String, source: TransferError },
 }
@@ -64,14 +76,15 @@ enum AttemptError {
 impl Attempts {
     pub(crate) async fn run(
         &self,
+        pool: &str,
         lease: Lease,
         job: &JobSpec,
         upload_token: &UploadToken,
         events: &mpsc::UnboundedSender<Event>,
         cancel: CancellationToken,
-    ) -> Outcome {
+    ) -> Ended {
         let ended = tokio::select! {
-            ended = self.attempt(lease, job, upload_token, events, &cancel) => ended,
+            ended = self.attempt(pool, lease, job, upload_token, events, &cancel) => ended,
             () = async { cancel.cancelled().await; tokio::time::sleep(CANCEL_PATIENCE).await } => {
                 Err(AttemptError::Run(RunError::Cancelled))
             }
@@ -81,7 +94,7 @@ impl Attempts {
             if !cancel.is_cancelled() {
                 warn!(lease = %lease.lease, reason, "attempt could not be run");
             }
-            match error {
+            let outcome = match error {
                 // No other worker would fare better: it counts as a failure of the program.
                 AttemptError::Run(RunError::Job(_) | RunError::Program(_))
                 | AttemptError::App(AppError::NoLine { .. }) => {
@@ -89,18 +102,20 @@ impl Attempts {
                     Outcome { exit: Exit::Code(CANNOT_EXECUTE), stderr, ..Outcome::not_run("") }
                 }
                 _ => Outcome::not_run(reason),
-            }
+            };
+            Ended { outcome, salt: None }
         })
     }
 
     async fn attempt(
         &self,
+        pool: &str,
         lease: Lease,
         job: &JobSpec,
         upload_token: &UploadToken,
         events: &mpsc::UnboundedSender<Event>,
         cancel: &CancellationToken,
-    ) -> Result<Outcome, AttemptError> {
+    ) -> Result<Ended, AttemptError> {
         let app = unless(cancel, self.apps.prepare(job.app)).await??;
         let inputs = unless(cancel, self.apps.inputs(job)).await??;
         let lines = unless(cancel, self.apps.lines(job, lease.task.index)).await??;
@@ -119,14 +134,65 @@ impl Attempts {
             let events = events.clone();
             move |done| drop(events.send(Event::Progress(lease.lease, done)))
         };
+        let votes = matches!(job.trust, Trust::Replicate(_));
         let say = {
             let events = events.clone();
-            move |stream, bytes: &[u8]| drop(events.send(Event::Said(lease.lease, stream, bytes.to_vec())))
+            // What is voted on nobody hears before it is shown.
+            move |stream, bytes: &[u8]| {
+                if !votes {
+                    drop(events.send(Event::Said(lease.lease, stream, bytes.to_vec())));
+                }
+            }
         };
         let finished = Box::pin(self.execute(&app, &attempt, progress, say, cancel.clone())).await?;
+        if votes && finished.exit == Exit::Code(0) {
+            return self.vote(pool, lease, job, finished);
+        }
         let files = unless(cancel, self.hand_in(&finished, upload_token)).await??;
         let Finished { exit, answer, stdout, stderr, usage, .. } = finished;
-        Ok(Outcome { exit, answer, files, stdout, stderr, usage })
+        Ok(Ended { outcome: Outcome { exit, answer, files, stdout, stderr, usage }, salt: None })
+    }
+
+    /// Keeps what the attempt came to. Nobody else sees it before the pool asks, or it could be copied.
+    fn vote(&self, pool: &str, lease: Lease, job: &JobSpec, finished: Finished) -> Result<Ended, AttemptError> {
+        self.votes.begin(lease.lease).map_err(AttemptError::Vote)?;
+        let mut files = Vec::with_capacity(finished.files.len());
+        for listed in finished.files.iter().filter(|file| is_plain_path(&file.path)) {
+            let path = listed.path.clone();
+            let failed = |source| AttemptError::Output { path: path.clone(), source };
+            let mut output = finished.out.open(&listed.path).map_err(failed)?;
+            let (digest, size) = measure(&mut output).map_err(failed)?;
+            let mut kept = File::create(self.votes.output(lease.lease, files.len())).map_err(AttemptError::Vote)?;
+            io::copy(&mut output, &mut kept).and_then(|_| kept.sync_all()).map_err(AttemptError::Vote)?;
+            files.push(OutputFile { path: listed.path.clone(), digest, size });
+        }
+        let Finished { exit, answer, stdout, stderr, usage, .. } = finished;
+        let outcome = Outcome { exit, answer, files, stdout, stderr, usage };
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).expect("the operating system gives random bytes");
+        let vote = KeptVote { pool: pool.to_owned(), lease, job: job.clone(), outcome, salt: Salt(salt) };
+        self.votes.keep(&vote).map_err(AttemptError::Vote)?;
+        Ok(Ended { outcome: vote.outcome, salt: Some(vote.salt) })
+    }
+
+    /// Hands in the outputs that a vote was for. Errs if they cannot be had any more.
+    pub(crate) async fn show(
+        &self,
+        lease: LeaseId,
+        files: &[OutputFile],
+        upload_token: &UploadToken,
+        cancel: &CancellationToken,
+    ) -> Result<(), String> {
+        for (number, file) in files.iter().enumerate() {
+            let path = self.votes.output(lease, number);
+            let open = || {
+                let failed = |source| AttemptError::Output { path: file.path.clone(), source };
+                File::open(&path).map_err(failed)
+            };
+            let sent = unless(cancel, self.send(&file.path, file.digest, file.size, open, upload_token)).await;
+            sent.map_err(AttemptError::Run).flatten().map_err(|error| sources(&error))?;
+        }
+        Ok(())
     }
 
     async fn image(&self, target: &ContainerTarget) -> Result<container::Prepared, AttemptError> {
@@ -146,7 +212,8 @@ impl Attempts {
             }
         };
         let shows_app = !target.files.is_empty();
-        Ok(self.images.prepare(target.image.digest, &place, &target.arch, shows_app).await?)
+        let prepared = self.images.prepare(target.image.digest, &place, &target.arch, shows_app).await;
+        prepared.map_err(|error| AttemptError::Image(Box::new(error)))
     }
 
     async fn machine(&self, target: &VmTarget) -> Result<Machine, AttemptError> {
@@ -201,22 +268,33 @@ impl Attempts {
             let path = || listed.path.clone();
             let failed = |source| AttemptError::Output { path: path(), source };
             let (digest, size) = measure(&mut finished.out.open(&listed.path).map_err(failed)?).map_err(failed)?;
-            let mut patience = Patience::default();
-            loop {
-                let file = finished.out.open(&listed.path).map_err(failed)?;
-                let token = upload_token.read().unwrap_or_else(PoisonError::into_inner).clone();
-                match upload(&self.client, &self.pool_url, &token, digest, size, file).await {
-                    Ok(()) => break,
-                    Err(error) if may_be_sent(&error) => {
-                        info!(%error, "waiting for the pool");
-                        patience.wait().await;
-                    }
-                    Err(source) => return Err(AttemptError::Upload { path: path(), source }),
-                }
-            }
+            self.send(&listed.path, digest, size, || finished.out.open(&listed.path).map_err(failed), upload_token)
+                .await?;
             files.push(OutputFile { path: path(), digest, size });
         }
         Ok(files)
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        digest: Digest,
+        size: u64,
+        open: impl Fn() -> Result<File, AttemptError>,
+        upload_token: &UploadToken,
+    ) -> Result<(), AttemptError> {
+        let mut patience = Patience::default();
+        loop {
+            let token = upload_token.read().unwrap_or_else(PoisonError::into_inner).clone();
+            match upload(&self.client, &self.pool_url, &token, digest, size, open()?).await {
+                Ok(()) => return Ok(()),
+                Err(error) if may_be_sent(&error) => {
+                    info!(%error, "waiting for the pool");
+                    patience.wait().await;
+                }
+                Err(source) => return Err(AttemptError::Upload { path: path.to_owned(), source }),
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod role;
 pub mod sandbox;
 mod session;
 pub mod vm;
+mod votes;
 pub mod wasm;
 
 pub use role::{Config, Worker, WorkerError, load_key};

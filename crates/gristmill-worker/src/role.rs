@@ -24,6 +24,7 @@ use crate::policy::Policy;
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::session::Session;
 use crate::vm::Accel;
+use crate::votes::VoteFolder;
 use crate::wasm::{Settings, Wasm, WasmError};
 
 #[derive(Clone, Debug)]
@@ -116,8 +117,21 @@ impl Worker {
         let apps =
             AppCache::new(blobs, config.data_dir.join("apps"), client.clone(), pool_url.clone(), runtimes.clone())
                 .under(config.policy);
-        let attempts =
-            Arc::new(Attempts { worker: key.id(), sandbox, wasm, apps, images, accel, scratch, client, pool_url });
+        let folder_error = |source| WorkerError::Folder { path: config.data_dir.clone(), source };
+        let votes = VoteFolder::open(config.data_dir.join("votes")).map_err(folder_error)?;
+        let kept = votes.kept().map_err(folder_error)?;
+        let attempts = Arc::new(Attempts {
+            worker: key.id(),
+            sandbox,
+            wasm,
+            apps,
+            images,
+            accel,
+            scratch,
+            client,
+            pool_url,
+            votes,
+        });
         let offer = WorkerOffer {
             name: config.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -130,7 +144,7 @@ impl Worker {
             gpus: 0,
             labels,
         };
-        Ok(Self { session: Session::new(key, offer, socket_url, attempts), _folder: folder })
+        Ok(Self { session: Session::new(key, offer, socket_url, attempts, kept), _folder: folder })
     }
 
     pub fn id(&self) -> WorkerId {

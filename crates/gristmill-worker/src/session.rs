@@ -7,19 +7,21 @@ use std::time::Duration;
 use gristmill_proto::codec;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, WorkerId};
-use gristmill_proto::job::JobSpec;
+use gristmill_proto::job::{JobSpec, Trust};
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::{
     BATCH_BYTES_FULL, BATCH_MAX, Finished, HeldLease, Lease, Stream, ToPool, ToWorker, WorkerOffer,
 };
 use gristmill_proto::outcome::Outcome;
 use gristmill_proto::receipt::{Statement, digest_of_job, sign_batch};
+use gristmill_proto::vote::{Commitment, Salt, Sealed, compared};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::attempts::{Attempts, UploadToken};
+use crate::attempts::{Attempts, Ended, UploadToken};
 use crate::link::{Link, LinkError};
+use crate::votes::KeptVote;
 
 /// Progress of one attempt is told at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
@@ -31,7 +33,9 @@ pub(crate) enum Event {
     Progress(LeaseId, u64),
     /// The next bytes of what it says.
     Said(LeaseId, Stream, Vec<u8>),
-    Finished(LeaseId, Outcome),
+    Finished(LeaseId, Box<Ended>),
+    /// The outputs that a vote was for are at the pool, or cannot be had.
+    Shown(LeaseId, Result<(), String>),
 }
 
 /// A lease this worker has taken and the pool has not yet put on record.
@@ -51,8 +55,18 @@ enum State {
     Running(CancellationToken),
     /// It is being ended because nobody wants it, and still takes its room.
     Cancelled,
+    /// It has ended well, the pool knows what this worker is bound to, and nobody has asked yet what that is.
+    Sealed(Vote),
+    /// The outputs that the vote is for are on their way.
+    Showing(Vote, CancellationToken),
     /// What to tell the pool until it has recorded it.
     Finished(Finished),
+}
+
+#[derive(Clone)]
+struct Vote {
+    outcome: Outcome,
+    salt: Salt,
 }
 
 /// What attempts may take of this machine together.
@@ -108,20 +122,33 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(key: WorkerKey, offer: WorkerOffer, url: String, attempts: Arc<Attempts>) -> Self {
+    /// `kept` are votes from before this start.
+    pub(crate) fn new(
+        key: WorkerKey,
+        offer: WorkerOffer,
+        url: String,
+        attempts: Arc<Attempts>,
+        kept: Vec<KeptVote>,
+    ) -> Self {
         let (events_in, events) = mpsc::unbounded_channel();
+        let pool = kept.first().map(|vote| vote.pool.clone());
+        let held = kept.into_iter().map(|KeptVote { lease, job, outcome, salt, .. }| {
+            let (digest, state) = (digest_of_job(&job), State::Sealed(Vote { outcome, salt }));
+            let told = (0, tokio::time::Instant::now());
+            (lease.lease, Held { lease, job: Arc::new(job), digest, state, told })
+        });
         Self {
+            held: held.collect(),
+            pool,
             key,
             room: Room::of(&offer),
             offer,
             url,
             attempts,
-            held: HashMap::new(),
             waiting: BTreeSet::new(),
             untold: VecDeque::new(),
             events,
             events_in,
-            pool: None,
             upload_token: UploadToken::default(),
         }
     }
@@ -136,6 +163,13 @@ impl Session {
         info!(pool = self.pool, worker = %self.key.id(), "connected");
         let finished = |held: &Held| matches!(held.state, State::Finished(_));
         self.untold = self.held.iter().filter(|(_, held)| finished(held)).map(|(lease, _)| *lease).collect();
+        let sealed = self.held.iter().filter_map(|(lease, held)| match &held.state {
+            State::Sealed(vote) | State::Showing(vote, _) => Some(self.sealed(*lease, held, vote)),
+            _ => None,
+        });
+        for votes in sealed.collect::<Vec<_>>().chunks(BATCH_MAX) {
+            link.say(&ToPool::Committed { votes: votes.to_vec() }).await?;
+        }
         let mut beat = tokio::time::interval(alive);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -201,7 +235,11 @@ impl Session {
 
     /// Ends every attempt and waits until nothing of them is left.
     pub(crate) async fn stop(&mut self) {
-        self.drop_all("this worker stops");
+        // Votes that are cast stay, and are shown after the next start.
+        let running = self.held.iter().filter(|(_, held)| matches!(held.state, State::Running(_)));
+        for lease in running.map(|(lease, _)| *lease).collect::<Vec<_>>() {
+            self.cancel(lease, "this worker stops");
+        }
         while self.held.values().any(|held| matches!(held.state, State::Cancelled)) {
             match self.events.recv().await {
                 Some(event) => drop(self.note(event)),
@@ -247,6 +285,10 @@ impl Session {
                 self.cancel(lease, &reason);
                 Ok(Vec::new())
             }
+            ToWorker::Open { leases } => {
+                leases.into_iter().for_each(|lease| self.show(lease));
+                Ok(Vec::new())
+            }
             ToWorker::Retract { leases } => {
                 let leases = leases.into_iter().filter(|lease| self.waiting.remove(lease)).collect::<Vec<_>>();
                 leases.iter().for_each(|lease| drop(self.held.remove(lease)));
@@ -259,7 +301,7 @@ impl Session {
                 for lease in leases {
                     // A pool cannot have recorded what has not ended.
                     if self.held.get(&lease).is_some_and(|held| matches!(held.state, State::Finished(_))) {
-                        self.held.remove(&lease);
+                        self.forget(lease);
                     }
                 }
                 Ok(Vec::new())
@@ -301,10 +343,11 @@ impl Session {
             let (lease, job, cancel) = (held.lease, held.job.clone(), CancellationToken::new());
             held.state = State::Running(cancel.clone());
             info!(lease = %id, task = %lease.task, app = job.app.short(), "attempt starts");
+            let pool = self.pool.clone().expect("a lease comes from a pool");
             let (attempts, events, token) = (self.attempts.clone(), self.events_in.clone(), self.upload_token.clone());
             tokio::spawn(async move {
-                let outcome = attempts.run(lease, &job, &token, &events, cancel).await;
-                let _ = events.send(Event::Finished(id, outcome));
+                let ended = attempts.run(&pool, lease, &job, &token, &events, cancel).await;
+                let _ = events.send(Event::Finished(id, Box::new(ended)));
             });
         }
     }
@@ -319,11 +362,53 @@ impl Session {
                 held.state = State::Cancelled;
             }
             State::Cancelled => {}
-            State::Waiting | State::Finished(_) => {
+            State::Showing(_, cancel) => {
+                cancel.cancel();
+                self.forget(lease);
+            }
+            State::Waiting | State::Sealed(_) | State::Finished(_) => {
                 self.waiting.remove(&lease);
-                self.held.remove(&lease);
+                self.forget(lease);
             }
         }
+    }
+
+    /// Nothing more is to be said of this lease.
+    fn forget(&mut self, lease: LeaseId) {
+        if let Some(held) = self.held.remove(&lease)
+            && matches!(held.job.trust, Trust::Replicate(_))
+        {
+            self.attempts.votes.forget(lease);
+        }
+    }
+
+    fn sealed(&self, lease: LeaseId, held: &Held, vote: &Vote) -> Sealed {
+        let commitment = Commitment::new(self.id(), held.lease.task, compared(&vote.outcome), vote.salt);
+        Sealed { lease, commitment }
+    }
+
+    /// Hands in what a vote was for, now that the others have voted too.
+    fn show(&mut self, id: LeaseId) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let State::Sealed(vote) = &held.state else { return };
+        let (vote, cancel) = (vote.clone(), CancellationToken::new());
+        held.state = State::Showing(vote.clone(), cancel.clone());
+        let (attempts, events, token) = (self.attempts.clone(), self.events_in.clone(), self.upload_token.clone());
+        tokio::spawn(async move {
+            let shown = attempts.show(id, &vote.outcome.files, &token, &cancel).await;
+            let _ = events.send(Event::Shown(id, shown));
+        });
+    }
+
+    /// What the pool is told of an attempt that has ended.
+    fn conclude(&mut self, lease: LeaseId, outcome: &Outcome, salt: Option<Salt>) {
+        let pool = self.pool.as_deref().expect("a lease comes from a pool");
+        let held = self.held.get_mut(&lease).expect("the caller holds it");
+        let outcome = codec::encode(outcome);
+        let (task, app) = (held.lease.task, held.job.app);
+        let leaf = Statement::new(pool, lease, task, app, held.digest, &outcome).leaf();
+        held.state = State::Finished(Finished { lease, outcome, leaf, salt });
+        self.untold.push_back(lease);
     }
 
     fn drop_all(&mut self, reason: &str) {
@@ -349,21 +434,35 @@ impl Session {
                 let running = self.held.get(&lease).is_some_and(|held| matches!(held.state, State::Running(_)));
                 running.then_some(ToPool::Said { lease, stream, bytes })
             }
-            Event::Finished(lease, outcome) => {
+            Event::Finished(lease, ended) => {
+                let Ended { outcome, salt } = *ended;
                 let held = self.held.get_mut(&lease).expect("an attempt that runs is held");
                 self.room.free(&held.job);
+                let mut vote = None;
                 if matches!(held.state, State::Cancelled) {
-                    self.held.remove(&lease);
+                    self.forget(lease);
                 } else {
                     info!(%lease, exit = %outcome.exit, answer = outcome.answer.is_some(), "attempt ended");
-                    let pool = self.pool.as_deref().expect("a lease comes from a pool");
-                    let outcome = codec::encode(&outcome);
-                    let (task, app) = (held.lease.task, held.job.app);
-                    let leaf = Statement::new(pool, lease, task, app, held.digest, &outcome).leaf();
-                    held.state = State::Finished(Finished { lease, outcome, leaf });
-                    self.untold.push_back(lease);
+                    match salt {
+                        Some(salt) => {
+                            held.state = State::Sealed(Vote { outcome: outcome.clone(), salt });
+                            let votes = vec![self.sealed(lease, &self.held[&lease], &Vote { outcome, salt })];
+                            vote = Some(ToPool::Committed { votes });
+                        }
+                        None => self.conclude(lease, &outcome, None),
+                    }
                 }
                 self.begin_waiting();
+                vote
+            }
+            Event::Shown(lease, shown) => {
+                let held = self.held.get(&lease)?;
+                let State::Showing(vote, _) = &held.state else { return None };
+                let Vote { outcome, salt } = vote.clone();
+                if let Err(error) = shown {
+                    warn!(%lease, error, "what a vote was for cannot be shown");
+                }
+                self.conclude(lease, &outcome, Some(salt));
                 None
             }
         }

@@ -14,8 +14,8 @@ use gristmill_chain::contracts::RLC;
 use gristmill_chain::rpc::Rpc;
 use gristmill_chain::{dev, keystore};
 use gristmill_proto::view::JobState;
-use gristmill_scheduler::core::{Tuning, Weights};
-use gristmill_scheduler::server::Config as SchedulerConfig;
+use gristmill_scheduler::core::{Replication, Tuning, Weights};
+use gristmill_scheduler::server::{Apart, Config as SchedulerConfig};
 use gristmill_worker::policy::Policy;
 use gristmill_worker::{Config as WorkerConfig, Worker};
 use serde_json::json;
@@ -120,6 +120,8 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
         name: "demo".to_owned(),
         tuning,
         weights: Weights::default(),
+        replication: Replication::default(),
+        apart: Apart::default(),
         share_checkers: vanity_shares::checkers(),
         about,
     };

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use grid::hostile::{HostileWorker, answers};
 use grid::{PATIENCE, Role, run, text};
+use gristmill_proto::message::{ToPool, ToWorker};
+use gristmill_proto::vote::{Commitment, Salt, Sealed, compared};
 use serde_json::Value;
 
 /// A pool without a chain.
@@ -19,9 +22,14 @@ struct Pool {
 
 impl Pool {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("scheduler");
         let args = ["scheduler", "--listen", "127.0.0.1:0", "--data-dir", text(&data)];
+        let args = [&args, more].concat();
         let scheduler = Role::start(&args, &dir.path().join("scheduler.log"));
         let url = scheduler.first_line.clone();
         Self { dir, url, _scheduler: scheduler, workers: Vec::new() }
@@ -200,6 +208,43 @@ fn a_job_that_fails_says_why_and_one_that_is_not_wanted_ends() {
     pool.wait_for(&job, "running");
     assert!(pool.hear(&["cancel", &job]).contains("was cancelled"));
     assert!(pool.hear(&["jobs"]).contains("cancelled"));
+}
+
+/// Seven real workers, and one that lies: it votes for an outcome of its own, properly bound and shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_workers_vote_and_a_liar_is_outvoted() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut pool = Pool::start_with(&["--voters-apart", "workers"]);
+    let mut liar = HostileWorker::connect(&pool.url, 66).await;
+    let job = "app = \"vanity\"\nargs = [\"difficulty\", \"1Love\"]\ntrust = { replicate = { max_error = 0.001 } }\n";
+    let file = pool.write("job.toml", job);
+    let job = pool.hear(&["submit", &file]).trim().to_owned();
+    let lease = liar.lease().await;
+    assert!(pool.hear(&["why", &job]).contains("5 votes"), "one worker is not enough");
+    let (lie, salt) = (answers(b"a lie".to_vec()), Salt([7; 32]));
+    let commitment = Commitment::new(liar.id(), lease.task, compared(&lie), salt);
+    liar.say(&ToPool::Committed { votes: vec![Sealed { lease: lease.lease, commitment }] }).await;
+    for _ in 0..7 {
+        pool.add_worker(&[]);
+    }
+    match liar.hear().await {
+        Some(ToWorker::Open { leases }) => assert_eq!(leases, [lease.lease]),
+        other => panic!("{other:?}"),
+    }
+    // What others voted for is nobody's business yet, and a vote is shown with its salt or not at all.
+    assert_eq!(liar.show(&lease, lie, salt).await, None, "it is what the liar was bound to");
+    let done = pool.wait_for(&job, "done");
+    assert_eq!(done["job"]["tasks"]["done"], 1, "{done}");
+    let attempts = reqwest::get(format!("{}/api/jobs/{job}/tasks/0", pool.url)).await.unwrap();
+    let attempts: Vec<Value> = serde_json::from_str(&attempts.text().await.unwrap()).unwrap();
+    let of = |verdict: &str| attempts.iter().filter(|attempt| attempt["verdict"] == verdict).count();
+    assert_eq!((of("certified"), of("rejected"), of("voted")), (1, 1, 0), "{attempts:?}");
+    assert!(of("agreed") >= 4, "{attempts:?}");
+    let rejected = attempts.iter().find(|attempt| attempt["verdict"] == "rejected").unwrap();
+    assert_eq!(rejected["worker"], liar.id().to_string());
+    // It gets no more of this app.
+    pool.hear(&["submit", &file]);
+    assert!(liar.hears_nothing().await, "an exposed liar is asked again");
 }
 
 #[tokio::test]

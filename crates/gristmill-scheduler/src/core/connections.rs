@@ -35,6 +35,7 @@ impl Core {
         out: &mut Effects,
     ) -> Result<Vec<LeaseId>, ConnectError> {
         complete(&mut offer)?;
+        self.decide_all(now, out);
         if self.workers.len() >= self.tuning.workers_max && !self.workers.contains_key(&id) {
             return Err(ConnectError::Full(self.workers.len()));
         }
@@ -76,6 +77,7 @@ impl Core {
 
     /// What must follow the greeting that the shell sends after [`Core::connect`].
     pub fn greeted(&mut self, id: WorkerId, now: UnixMillis, out: &mut Effects) {
+        self.ask_again_to_open(id, out);
         self.roomy.insert(id);
         self.place(now, out);
     }
@@ -89,12 +91,22 @@ impl Core {
         if !self.secret.sealed(held.lease, held.task, held.work, id, held.seal) {
             return false;
         }
+        if self.has_sealed(id, held.task, held.lease) {
+            self.put_in_force(id, held.task, held.work, held.lease, now);
+            return true;
+        }
         let Some(job) = self.jobs.get(&held.task.job) else { return false };
         let worker = &self.workers[&id];
         let welcome = worker.classes.contains(&job.class) && !job.excluded.contains(&id) && !job.avoided.contains(&id);
         let room = worker.has_room_for(&self.classes.get(job.class).needs) || worker.ahead.len() < AHEAD_MAX;
-        let job = self.jobs.get_mut(&held.task.job).expect("looked up above");
-        if !room || !welcome || !job.take(held.task.index) {
+        if !room || !welcome {
+            return false;
+        }
+        let taken = match job.ballots {
+            Some(_) => self.may_run(id, job) && self.take_vote_back(id, held.task, held.lease),
+            None => self.jobs.get_mut(&held.task.job).expect("looked up above").take(held.task.index),
+        };
+        if !taken {
             return false;
         }
         self.put_in_force(id, held.task, held.work, held.lease, now);

@@ -33,14 +33,14 @@ impl Core {
             able: class.able as u64,
             excluded: job.excluded.iter().filter(able).copied().collect(),
             avoided: job.avoided.iter().filter(able).copied().collect(),
-            idle: class.idle.iter().filter(|id| self.may_run(**id, job)).count() as u64,
+            idle: class.idle.iter().filter(|id| self.may_run(**id, job) && self.has_task_for(**id, job)).count() as u64,
             jobs_before: before,
             expected_ms: self.expected_ms(job, class.able as u64),
             conditions,
             reason: String::new(),
             hint: String::new(),
         };
-        (why.reason, why.hint) = in_words(&why, trusted);
+        (why.reason, why.hint) = self.why_votes(job).unwrap_or_else(|| in_words(&why, trusted));
         Some(why)
     }
 
@@ -68,6 +68,9 @@ impl Core {
         if let Some(lack) = needs.lacks(&worker.offer).next() {
             return what(&lack, needs).0;
         }
+        if job.ballots.as_ref().is_some_and(|ballots| self.trust_in(id, ballots.class).exposed) {
+            return "it was exposed as a liar with this app".to_owned();
+        }
         if job.excluded.contains(&id) {
             return "it lied about this job or could not run it".to_owned();
         }
@@ -79,6 +82,9 @@ impl Core {
         }
         if !worker.has_room_for(needs) {
             return "it has no room left".to_owned();
+        }
+        if !self.has_task_for(id, job) {
+            return "it, its owner or its address has voted on the tasks that want votes".to_owned();
         }
         "nothing: other jobs have their turn first".to_owned()
     }

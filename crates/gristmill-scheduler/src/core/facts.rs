@@ -10,7 +10,8 @@ use gristmill_proto::key::Signature;
 use gristmill_proto::message::{BATCH_JOBS_MAX, BATCH_MAX, Lease, ToWorker};
 use gristmill_proto::view::{AppEntry, Closest, JobState, Verdict};
 
-use super::{ConnectionId, Needs, Shares, Speed};
+use super::{ConnectionId, Needs, OpenBallot, Shares, Speed};
+use crate::trust::{AppClass, Standing, Why};
 
 /// What the shell must do about an event, in this order: commit `changes`, then send `messages`, then tell watchers
 /// of `touched` jobs.
@@ -96,6 +97,32 @@ pub enum Change {
     },
     /// A version of an app is new, or is approved or retired now.
     AppChanged(AppEntry),
+    /// Votes on a task that is not settled, or will never be.
+    BallotChanged {
+        task: TaskId,
+        ballot: Box<OpenBallot>,
+    },
+    /// Enough votes agree, and have stood the test of time: what they were for is certified, agreed or rejected.
+    TaskSettled {
+        task: TaskId,
+        results: Vec<(LeaseId, WorkerId, Verdict)>,
+        /// Whether somebody may ask for the certified one.
+        shown: bool,
+        at: UnixMillis,
+    },
+    /// What a worker has proven in one class of apps.
+    TrustChanged {
+        worker: WorkerId,
+        class: AppClass,
+        standing: Standing,
+    },
+    LiarExposed {
+        worker: WorkerId,
+        class: AppClass,
+        task: TaskId,
+        why: Why,
+        at: UnixMillis,
+    },
     JobEnded {
         job: JobId,
         state: JobState,
@@ -147,6 +174,7 @@ pub struct StoredJob {
     /// Those without a verdict against them; the others are `failures`.
     pub results: Vec<StoredResult>,
     pub failures: Vec<(u64, WorkerId, Fault)>,
+    pub ballots: Vec<(u64, OpenBallot)>,
     pub work_done: u64,
     pub closest_score: Option<u64>,
 }

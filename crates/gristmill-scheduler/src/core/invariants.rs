@@ -12,6 +12,7 @@ impl Core {
             assert!(worker.holds(lease), "{lease:?} is missing at {:?}", given.worker);
             let job = self.jobs.get(&given.task.job).expect("a lease in force has a live job");
             assert!(job.runs_under(given.task.index, lease), "{:?}", given.task);
+            assert_eq!(worker.sealed.contains(&lease), self.has_sealed(given.worker, given.task, lease), "{lease:?}");
         }
         self.leases.check_invariants();
         for (id, job) in &self.jobs {

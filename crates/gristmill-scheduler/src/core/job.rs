@@ -1,14 +1,15 @@
 //! One live job: which of its tasks wait, run, are pending or finished, and who is to blame for what.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, UnixMillis, WorkerId};
-use gristmill_proto::job::{DoneWhen, JobSpec};
+use gristmill_proto::job::{DoneWhen, JobSpec, Trust};
 use gristmill_proto::receipt::digest_of_job;
 use gristmill_proto::view::{JobState, Progress, TaskCounts, Verdict};
 
+use super::ballots::Ballots;
 use super::class::ClassId;
 use super::fairness::{Name, Place};
 use super::ranges::RangeSet;
@@ -33,6 +34,10 @@ pub(super) struct Job {
     pub(super) avoided: HashSet<WorkerId>,
     /// Our place in the class's queue.
     pub(super) queued: Option<Place>,
+    /// Of a replicated job.
+    pub(super) ballots: Option<Ballots>,
+    /// Leases that workers of a replicated job gave up, and votes they cast.
+    diligence: HashMap<WorkerId, (u64, u64)>,
     /// Tasks from here on were never given out, but for those in `ahead`.
     next: u64,
     ahead: BTreeSet<u64>,
@@ -74,6 +79,10 @@ pub(super) enum Step {
 impl Job {
     pub(super) fn new(id: JobId, spec: Arc<JobSpec>, class: ClassId, at: UnixMillis) -> Self {
         let age = i64::try_from(at.0).unwrap_or(i64::MAX) / AGEING_MS - i64::from(spec.priority);
+        let ballots = match spec.trust {
+            Trust::Replicate(terms) => Some(Ballots::new(&spec, terms)),
+            Trust::Pool | Trust::Submitter => None,
+        };
         Self {
             id,
             digest: digest_of_job(&spec),
@@ -85,6 +94,8 @@ impl Job {
             excluded: HashSet::new(),
             avoided: HashSet::new(),
             queued: None,
+            ballots,
+            diligence: HashMap::new(),
             next: 0,
             ahead: BTreeSet::new(),
             again: BTreeSet::new(),
@@ -117,7 +128,11 @@ impl Job {
                     // One that had found something would have ended the job.
                     job.vain_work = job.vain_work.saturating_add(work);
                 }
+                // Whoever is outvoted is barred from the app.
+                Verdict::Rejected if job.ballots.is_some() => {}
                 Verdict::Rejected => job.blame(index, worker, Fault::Worker),
+                // Their ballots tell the rest.
+                Verdict::Voted | Verdict::Agreed => {}
             }
         }
         for (index, worker, fault) in stored.failures {
@@ -126,10 +141,23 @@ impl Job {
                 job.failed.insert(index);
             }
         }
+        let mut last_voted = None;
+        for (index, ballot) in stored.ballots {
+            last_voted = last_voted.max(Some(index));
+            match (&ballot.hopeless, &mut job.ballots) {
+                (None, Some(ballots)) if !job.failed.contains(index) => ballots.restore(index, ballot),
+                (Some(reason), _) => {
+                    job.first_failure.get_or_insert_with(|| format!("task {index}: {reason}"));
+                    job.failed.insert(index);
+                }
+                _ => {}
+            }
+        }
         let last_pending = job.pending.last_key_value().map(|(index, _)| *index);
-        let seen = [job.finished.last(), job.failed.last(), last_pending];
+        let seen = [job.finished.last(), job.failed.last(), last_pending, last_voted];
         job.next = seen.into_iter().flatten().max().map_or(0, |last| last + 1);
-        let waits = |index: &u64| !job.pending.contains_key(index) && !job.failed.contains(*index);
+        let voted_on = |index: u64| job.ballots.as_ref().is_some_and(|ballots| ballots.contains(index));
+        let waits = |index: &u64| !job.pending.contains_key(index) && !job.failed.contains(*index) && !voted_on(*index);
         job.again = job.finished.missing_below(job.next).filter(waits).collect();
         job.started = job.next > 0 || !job.failures.is_empty() || job.worker_faults > 0;
         job
@@ -141,7 +169,17 @@ impl Job {
     }
 
     pub(super) fn has_waiting(&self) -> bool {
+        self.has_fresh() || self.ballots.as_ref().is_some_and(Ballots::wants_votes)
+    }
+
+    /// Whether there is a task that nobody runs or votes on.
+    pub(super) fn has_fresh(&self) -> bool {
         !self.again.is_empty() || self.next < self.spec.tasks
+    }
+
+    /// Tasks without a result.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.spec.tasks - self.finished.len() - self.failed.len()
     }
 
     /// Takes the next task to give out.
@@ -182,9 +220,37 @@ impl Job {
     /// The attempt is void and nobody is to blame.
     pub(super) fn give_back(&mut self, index: u64, lease: LeaseId) {
         self.running.remove(&(index, lease));
-        if self.attempts_of(index).next().is_none() {
+        self.run_again(index, lease);
+    }
+
+    /// Gives the task out again, if nothing else is under way for it.
+    fn run_again(&mut self, index: u64, lease: LeaseId) {
+        let alone = match &mut self.ballots {
+            Some(ballots) => ballots.unask(index, lease),
+            None => self.attempts_of(index).next().is_none(),
+        };
+        if alone {
             self.again.insert(index);
         }
+    }
+
+    /// The worker has voted on a task.
+    pub(super) fn voted(&mut self, worker: WorkerId) {
+        self.diligence.entry(worker).or_default().1 += 1;
+    }
+
+    /// The worker came to no vote. How often it did so, and how often it voted.
+    pub(super) fn gave_up(&mut self, worker: WorkerId) -> (u64, u64) {
+        let diligence = self.diligence.entry(worker).or_default();
+        diligence.0 += 1;
+        *diligence
+    }
+
+    /// No number of votes that is allowed decides the task.
+    pub(super) fn give_up(&mut self, index: u64, reason: &str) -> Step {
+        self.failed.insert(index);
+        self.first_failure.get_or_insert_with(|| format!("task {index}: {reason}"));
+        self.step()
     }
 
     /// The attempt is over, and the task needs it no more.
@@ -199,7 +265,7 @@ impl Job {
 
     /// Whether all tasks are given out, and a second attempt of one that takes long may end the job sooner.
     pub(super) fn is_at_its_tail(&self) -> bool {
-        !self.has_waiting() && !self.running.is_empty() && self.spec.search.is_none()
+        !self.has_waiting() && !self.running.is_empty() && self.spec.search.is_none() && self.ballots.is_none()
     }
 
     /// Tasks that run under one lease only.
@@ -285,8 +351,8 @@ impl Job {
             self.failed.insert(index);
             let times = self.spec.retries + 1;
             self.first_failure.get_or_insert_with(|| format!("task {index} failed {times} times, last: {last}"));
-        } else if self.attempts_of(index).next().is_none() {
-            self.again.insert(index);
+        } else {
+            self.run_again(index, lease);
         }
         if self.worker_faults > WORKER_FAULTS_MAX {
             self.first_failure = Some(format!("last: {last}"));
@@ -299,7 +365,7 @@ impl Job {
         self.failures.get(&index).is_some_and(|failures| *failures > self.spec.retries)
     }
 
-    fn blame(&mut self, index: u64, worker: WorkerId, fault: Fault) {
+    pub(super) fn blame(&mut self, index: u64, worker: WorkerId, fault: Fault) {
         match fault {
             Fault::App => {
                 self.avoided.insert(worker);
@@ -346,7 +412,9 @@ impl Job {
     pub(super) fn counts(&self) -> TaskCounts {
         let mut last = None;
         let running = self.running.iter().filter(|(index, _)| last.replace(*index) != Some(*index)).count() as u64;
-        let (pending, done, failed) = (self.pending.len() as u64, self.finished.len(), self.failed.len());
+        let runs = |index: u64| self.attempts_of(index).next().is_some();
+        let voted_on = self.ballots.iter().flat_map(Ballots::iter).filter(|(index, _)| !runs(*index)).count();
+        let (pending, done, failed) = ((self.pending.len() + voted_on) as u64, self.finished.len(), self.failed.len());
         let total = self.spec.tasks;
         TaskCounts { total, waiting: total - running - pending - done - failed, running, pending, done, failed }
     }
@@ -356,7 +424,8 @@ impl Job {
     }
 
     pub(super) fn runs_under(&self, index: u64, lease: LeaseId) -> bool {
-        self.running.contains(&(index, lease))
+        let sealed = || self.ballots.as_ref()?.get(index).map(|open| open.kept.sealed_under(lease));
+        self.running.contains(&(index, lease)) || sealed().unwrap_or(false)
     }
 
     pub(super) fn check_invariants(&self) {
@@ -368,11 +437,23 @@ impl Job {
         let places = |index: &u64| {
             usize::from(self.attempts_of(*index).next().is_some())
                 + usize::from(self.pending.contains_key(index))
+                + usize::from(
+                    self.ballots.as_ref().is_some_and(|ballots| ballots.contains(*index))
+                        && self.attempts_of(*index).next().is_none(),
+                )
                 + usize::from(self.finished.contains(*index))
                 + usize::from(self.failed.contains(*index))
                 + usize::from(self.again.contains(index))
         };
         let running = self.running.iter().map(|(index, _)| index);
         assert!(running.chain(self.pending.keys()).chain(&self.again).all(|index| places(index) == 1));
+        if let Some(ballots) = &self.ballots {
+            ballots.check_invariants();
+            for (index, open) in ballots.iter() {
+                assert_eq!(places(&index), 1, "{index} is voted on and nothing else");
+                let running = self.attempts_of(index).all(|lease| open.asked.iter().any(|(asked, _)| *asked == lease));
+                assert!(running && open.asked.len() == self.attempts_of(index).count(), "who runs {index} was asked");
+            }
+        }
     }
 }

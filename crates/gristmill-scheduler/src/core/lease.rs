@@ -11,8 +11,11 @@ const UNKNOWN_MS: u64 = 1_000;
 
 impl Core {
     pub(super) fn put_in_force(&mut self, id: WorkerId, task: TaskId, work: u64, lease: LeaseId, now: UnixMillis) {
+        let sealed = self.has_sealed(id, task, lease);
         let job = self.jobs.get_mut(&task.job).expect("a lease is given for a live job");
-        job.start(task.index, lease, now);
+        if !sealed {
+            job.start(task.index, lease, now);
+        }
         self.leases.add(
             lease,
             GivenLease {
@@ -29,7 +32,9 @@ impl Core {
         );
         let needs = &self.classes.get(job.class).needs;
         let worker = self.workers.get_mut(&id).expect("a lease is given to a known worker");
-        if worker.has_room_for(needs) {
+        if sealed {
+            worker.sealed.insert(lease);
+        } else if worker.has_room_for(needs) {
             self.begin(id, lease, now);
         } else {
             worker.ahead.insert(lease);
@@ -58,8 +63,26 @@ impl Core {
     /// Frees what the lease took of its worker. The caller says what becomes of the task.
     pub(super) fn end_lease(&mut self, lease: LeaseId, now: UnixMillis) -> Option<GivenLease> {
         let given = self.leases.end(lease)?;
+        self.free_room(lease, &given, given.begun, now);
+        Some(given)
+    }
+
+    /// The attempt has ended and frees its room; its vote is cast and waits to be shown.
+    pub(super) fn seal_lease(&mut self, lease: LeaseId, now: UnixMillis) {
+        let begun = self.leases.seal(lease);
+        // Out of the list for a moment, because all else of it is needed beside the core.
+        let given = self.leases.end(lease).expect("only a lease in force is sealed");
+        self.jobs.get_mut(&given.task.job).expect("a lease in force has a live job").ended(given.task.index, lease);
+        self.free_room(lease, &given, begun, now);
+        if let Some(worker) = self.workers.get_mut(&given.worker) {
+            worker.sealed.insert(lease);
+        }
+        self.leases.add(lease, given);
+    }
+
+    fn free_room(&mut self, lease: LeaseId, given: &GivenLease, begun: Option<Begun>, now: UnixMillis) {
         let needs = &self.classes.get(given.class).needs;
-        if let Some(begun) = given.begun {
+        if let Some(begun) = begun {
             let used = now.since(begun.at).saturating_mul(u64::from(needs.cores));
             let rest = i128::from(used) - i128::from(begun.charged);
             self.fairness.charge(&mut self.classes, &given.user, i64::try_from(rest).unwrap_or(i64::MAX));
@@ -67,7 +90,7 @@ impl Core {
         let id = given.worker;
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.end(lease, &self.classes.get(given.class).needs);
-            if given.begun.is_some() {
+            if begun.is_some() {
                 (worker.moved_at, worker.stuck_since) = (now, None);
             }
             if worker.ahead.is_empty() {
@@ -76,7 +99,6 @@ impl Core {
             self.begin_next(id, now);
             self.refresh_worker(id);
         }
-        Some(given)
     }
 
     /// What waits at the worker moves up, in the order in which the worker takes it.
@@ -92,10 +114,14 @@ impl Core {
 
     /// Makes a lease of the job's next task for the worker. The caller has checked that both are ready.
     pub(super) fn give_lease(&mut self, id: WorkerId, job_id: JobId, now: UnixMillis, out: &mut Effects) {
-        let lease = self.new_lease();
+        let lease = self.next_lease;
         let job = self.jobs.get_mut(&job_id).expect("the caller found the job ready");
         job.served = lease.0;
-        let index = job.next_waiting().expect("a ready job has a waiting task");
+        let index = match job.ballots {
+            Some(_) => self.ask(id, job_id, lease),
+            None => job.next_waiting().expect("a ready job has a waiting task"),
+        };
+        let lease = self.new_lease();
         self.lease_task(id, TaskId { job: job_id, index }, lease, now, out);
     }
 
@@ -129,17 +155,36 @@ impl Core {
 
     /// Takes the lease back without blame: the worker is gone, has forgotten it or has not begun it.
     pub(super) fn release(&mut self, lease: LeaseId, now: UnixMillis, out: &mut Effects) {
-        let Some(given) = self.end_lease(lease, now) else { return };
+        let Some((worker, job)) = self.leases.get(lease).map(|given| (given.worker, given.task.job)) else { return };
+        if self.take_lease(lease, now, out) {
+            self.note_given_up(worker, job);
+        }
+    }
+
+    /// Ends the lease, and says whether its task is asked of others in its place.
+    pub(super) fn take_lease(&mut self, lease: LeaseId, now: UnixMillis, out: &mut Effects) -> bool {
+        let Some(given) = self.end_lease(lease, now) else { return false };
+        out.touched.insert(given.task.job);
+        // A vote that is cast stays so, and can be shown when its worker is back.
+        if self.has_sealed(given.worker, given.task, lease) {
+            return false;
+        }
         let job = self.jobs.get_mut(&given.task.job).expect("a lease in force has a live job");
         job.give_back(given.task.index, lease);
-        out.touched.insert(given.task.job);
+        if job.ballots.is_some() {
+            self.to_decide.insert(given.task);
+        }
         self.refresh(given.task.job);
+        true
     }
 
     /// Takes a worker off a job that it is excluded from.
     pub(super) fn withdraw(&mut self, job_id: JobId, id: WorkerId, now: UnixMillis, out: &mut Effects) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let of_job = |lease: &LeaseId| self.leases.get(*lease).is_some_and(|given| given.task.job == job_id);
+        // A vote that is cast counts as it would.
+        let of_job = |lease: &LeaseId| {
+            !worker.sealed.contains(lease) && self.leases.get(*lease).is_some_and(|given| given.task.job == job_id)
+        };
         for lease in worker.leases().filter(of_job).collect::<Vec<_>>() {
             let given = self.end_lease(lease, now).expect("found in force");
             let job = self.jobs.get_mut(&job_id).expect("a lease in force has a live job");

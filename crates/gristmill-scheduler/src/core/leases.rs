@@ -71,6 +71,13 @@ impl Leases {
         self.due.insert((begun.due, lease));
     }
 
+    /// The attempt has ended, and the lease stays in force for its vote.
+    pub(super) fn seal(&mut self, lease: LeaseId) -> Option<Begun> {
+        let begun = self.given.get_mut(&lease)?.begun.take()?;
+        self.due.remove(&(begun.due, lease));
+        Some(begun)
+    }
+
     pub(super) fn end(&mut self, lease: LeaseId) -> Option<GivenLease> {
         let given = self.given.remove(&lease)?;
         if let Some(begun) = given.begun {

@@ -23,6 +23,7 @@ impl Core {
     /// Gives out what the event has made possible. The last step of every event, so that nothing is given to a worker of
     /// which the same event tells the worse.
     pub(super) fn place(&mut self, now: UnixMillis, out: &mut Effects) {
+        self.decide_all(now, out);
         for worker in std::mem::take(&mut self.roomy) {
             self.place_worker(worker, now, out);
         }
@@ -37,8 +38,12 @@ impl Core {
     /// Lets workers that have room know of a job with tasks to give. What they get is still the job whose turn it is.
     fn place_job(&mut self, job_id: JobId, now: UnixMillis, out: &mut Effects) {
         while let Some(job) = self.jobs.get(&job_id).filter(|job| job.has_waiting()) {
-            let class = self.classes.get(job.class);
-            let Some(id) = class.idle.iter().copied().find(|id| self.may_run(*id, job)) else { return };
+            let idle = &self.classes.get(job.class).idle;
+            let found = match job.ballots {
+                Some(_) => self.draw_worker(job),
+                None => idle.iter().copied().find(|id| self.may_run(*id, job)),
+            };
+            let Some(id) = found else { return };
             let given = self.place_worker(id, now, out);
             debug_assert!(given > 0, "an idle worker takes what it may run");
             if given == 0 {
@@ -96,7 +101,7 @@ impl Core {
             let turns = if has_room { TURNS_MAX } else { TURNS_AHEAD_MAX };
             class.queue.turns().take(turns).find(|(_, _, _, _, place)| {
                 let job = &self.jobs[&place.job];
-                takes(job) && self.may_run(id, job)
+                takes(job) && self.may_run(id, job) && self.has_task_for(id, job)
             })
         };
         let turn = worker.classes.iter().filter_map(|class| first_of(*class)).min();
@@ -106,6 +111,10 @@ impl Core {
     /// Whether the worker takes one more lease than it has room for: of short tasks, as many as it is done with in a
     /// moment; of wide ones, one that waits until enough slots are free. Tasks of a search are as long as they should be.
     fn wants_ahead(&self, worker: &Worker, job: &Job) -> bool {
+        // Whoever has tasks to choose from could vote on those that its friends have.
+        if job.ballots.is_some() {
+            return false;
+        }
         let cores = job.spec.resources.cores;
         let at_once = u64::from(worker.offer.slots / cores);
         let each = job.expected_in(AHEAD_MS).filter(|_| job.spec.search.is_none()).unwrap_or(0);
@@ -117,7 +126,8 @@ impl Core {
     /// Whether the worker is trusted with this job. One that has seen it fail is tried again only when nobody else is
     /// left.
     pub(super) fn may_run(&self, id: WorkerId, job: &Job) -> bool {
-        !job.excluded.contains(&id) && (!job.avoided.contains(&id) || self.nobody_else_may(job))
+        let exposed = job.ballots.as_ref().is_some_and(|ballots| self.trust.standing(id, ballots.class).exposed);
+        !exposed && !job.excluded.contains(&id) && (!job.avoided.contains(&id) || self.nobody_else_may(job))
     }
 
     /// Whether every connected worker that could run the job has lied about it or seen it fail.

@@ -10,6 +10,7 @@ use gristmill_proto::message::ToWorker;
 use gristmill_proto::outcome::{Exit, Outcome};
 use gristmill_proto::receipt::{Statement, signer_of_batch};
 use gristmill_proto::view::{Closest, Verdict};
+use gristmill_proto::vote::Salt;
 
 use super::job::Step;
 use super::{Change, ConnectionId, Core, Effects, Fault, ResultAdded, VerdictError, kept, speed};
@@ -31,6 +32,8 @@ pub struct Finish {
     pub encoded: Vec<u8>,
     /// What the shell found wrong with it, such as an output that was never uploaded.
     pub flaw: Option<String>,
+    /// Opens the vote that was cast for it.
+    pub salt: Option<Salt>,
     /// Good shares, if the job has terms for them.
     pub shares: u64,
     /// The best of them.
@@ -132,7 +135,10 @@ impl Core {
         now: UnixMillis,
         out: &mut Effects,
     ) -> Result<bool, String> {
-        let Finish { lease, outcome, encoded, flaw, shares, closest } = finish;
+        if self.has_sealed(id, task, finish.lease) {
+            return self.opened(task, id, finish, (batch, position), now, out);
+        }
+        let Finish { lease, outcome, encoded, flaw, shares, closest, .. } = finish;
         let given = self.leases.get(lease).expect("the caller found it in force");
         let counted = given.work_done;
         let work = counted.max(given.believed(outcome.usage.work_done));
@@ -145,6 +151,7 @@ impl Core {
                 let (whole, claimed) = (given.work, outcome.usage.work_done);
                 Some(format!("the task has {whole} work units, and only {claimed} were done"))
             }
+            Ok(()) if job.ballots.is_some() && outcome.succeeded() => Some("no vote was cast for it before".to_owned()),
             Ok(()) => flaw,
         };
         if let Some(reason) = invalid {
@@ -255,6 +262,10 @@ impl Core {
         let step = job.fail(task.index, lease, id, fault, &reason);
         if job.is_beyond_hope(task.index) {
             self.end_copies(task, "another attempt at this task was the last", now, out);
+            self.close_ballot(task, "another attempt at this task was the last", now, out);
+        }
+        if self.jobs[&task.job].ballots.is_some() {
+            self.to_decide.insert(task);
         }
         if fault != Fault::App {
             self.withdraw(task.job, id, now, out);

@@ -33,6 +33,7 @@ impl Core {
             self.tell_to_stop(worker, lease, reason.clone(), out);
             self.fail_attempt(task, lease, worker, Fault::Late, &reason, work_done, now, out);
         }
+        self.close_openings(now, out);
         self.ask_back(now, out);
         self.place(now, out);
         if self.tails_due().is_some_and(|at| at <= now) {
@@ -74,6 +75,7 @@ impl Core {
         let (lost, due) = (self.lost_at.first().map(|(at, _)| *at), self.leases.first_due().map(|(at, _)| at));
         let lost_ms = self.tuning.lost_ms;
         let stuck = self.crowded.iter().filter_map(|id| self.workers[id].ask_back_at(lost_ms)).min();
-        lost.into_iter().chain(due).chain(stuck).chain(self.tails_due()).min()
+        let opens = self.opening.first().map(|(at, _)| *at);
+        lost.into_iter().chain(due).chain(stuck).chain(opens).chain(self.tails_due()).min()
     }
 }

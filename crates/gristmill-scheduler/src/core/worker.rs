@@ -8,6 +8,7 @@ use gristmill_proto::message::WorkerOffer;
 
 use super::class::{ClassId, Needs};
 use super::{ConnectionId, Speed};
+use crate::trust::HostId;
 
 /// Apps whose speed is remembered.
 const SPEEDS_MAX: usize = 256;
@@ -29,6 +30,10 @@ pub(super) struct Worker {
     pub(super) running: BTreeSet<LeaseId>,
     /// Leases that wait behind those. It takes them in this order.
     pub(super) ahead: BTreeSet<LeaseId>,
+    /// Leases whose attempts have ended and whose votes are not shown yet.
+    pub(super) sealed: BTreeSet<LeaseId>,
+    /// Where it is, as far as the pool can tell.
+    pub(super) host: Option<HostId>,
     /// When an attempt last began or ended here.
     pub(super) moved_at: UnixMillis,
     /// When what waits here was asked back.
@@ -63,6 +68,8 @@ impl Worker {
             classes: BTreeSet::new(),
             running: BTreeSet::new(),
             ahead: BTreeSet::new(),
+            sealed: BTreeSet::new(),
+            host: None,
             moved_at: now,
             stuck_since: None,
             free,
@@ -72,11 +79,11 @@ impl Worker {
     }
 
     pub(super) fn leases(&self) -> impl Iterator<Item = LeaseId> {
-        self.running.iter().chain(&self.ahead).copied()
+        self.running.iter().chain(&self.ahead).chain(&self.sealed).copied()
     }
 
     pub(super) fn holds(&self, lease: LeaseId) -> bool {
-        self.running.contains(&lease) || self.ahead.contains(&lease)
+        self.running.contains(&lease) || self.ahead.contains(&lease) || self.sealed.contains(&lease)
     }
 
     /// Whether it has room for nothing at all.
@@ -107,6 +114,7 @@ impl Worker {
             self.free.gpus += needs.gpus;
         }
         self.ahead.remove(&lease);
+        self.sealed.remove(&lease);
     }
 
     /// When what waits here should be asked back, or taken. Not what waits for room of its own size rather than for time.
@@ -129,7 +137,9 @@ impl Worker {
     }
 
     pub(super) fn check_invariants(&self) {
-        assert!(self.running.is_disjoint(&self.ahead), "a lease is in one place");
+        let places = [&self.running, &self.ahead, &self.sealed];
+        let all: BTreeSet<LeaseId> = places.into_iter().flatten().copied().collect();
+        assert_eq!(all.len(), places.map(BTreeSet::len).iter().sum::<usize>(), "a lease is in one place");
         assert!(self.ahead.len() <= AHEAD_MAX);
         if self.running.is_empty() {
             assert_eq!(self.free, Room::of(&self.offer), "all room is free");

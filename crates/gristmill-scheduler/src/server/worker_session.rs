@@ -1,16 +1,17 @@
 //! A worker's WebSocket, from challenge to loss.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::codec;
 use gristmill_proto::id::WorkerId;
-use gristmill_proto::job::Search;
+use gristmill_proto::job::{Search, Trust};
 use gristmill_proto::key::{Purpose, Signature};
 use gristmill_proto::message::{BATCH_MAX, Finished, Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, connect_statement};
 use gristmill_proto::outcome::{Outcome, OutputFile};
@@ -30,18 +31,22 @@ const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// A message that cannot be handed to the network for so long ends the connection.
 const SEND_WAIT: Duration = Duration::from_secs(30);
 
-pub(super) async fn connect(State(api): State<Arc<Api>>, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn connect(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
         // Most workers say little most of the time.
         .read_buffer_size(READ_BUFFER_BYTES)
-        .on_upgrade(move |socket| Box::pin(session(api, socket)))
+        .on_upgrade(move |socket| Box::pin(session(api, socket, address.ip())))
 }
 
-async fn session(api: Arc<Api>, mut socket: WebSocket) {
+async fn session(api: Arc<Api>, mut socket: WebSocket, address: IpAddr) {
     match tokio::time::timeout(HELLO_WAIT, greet(&api.pool_name, &mut socket)).await {
-        Ok(Ok((id, hello))) => serve(api, socket, id, hello).await,
+        Ok(Ok((id, hello))) => serve(api, socket, id, hello, address).await,
         Ok(Err(reason)) => refuse(&mut socket, reason).await,
         Err(_) => refuse(&mut socket, format!("no hello within {} s", HELLO_WAIT.as_secs())).await,
     }
@@ -67,11 +72,14 @@ async fn greet(pool: &str, socket: &mut WebSocket) -> Result<(WorkerId, Hello), 
     Ok((id, hello))
 }
 
-async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello) {
+async fn serve(api: Arc<Api>, mut socket: WebSocket, id: WorkerId, hello: Hello, address: IpAddr) {
     let token = hex::encode(random_bytes());
     let (connection, mut outbox, upload) = api.pool.add_connection(token);
     let (connected, durable) = api.pool.act(|core, now, effects| {
         let drop = core.connect(id, connection, hello.offer.clone(), &hello.running, now, effects)?;
+        if let Some(host) = api.apart.host_at(address) {
+            core.seen_at(id, host);
+        }
         // Leases given from here on bring their own allowance.
         upload.grant(core.output_allowed(id));
         Ok::<_, ConnectError>(drop)
@@ -152,10 +160,20 @@ async fn hear(api: &Arc<Api>, id: WorkerId, connection: ConnectionId, message: T
             pool.act(|core, now, effects| core.progress(id, connection, lease, done, now, effects));
         }
         ToPool::Said { lease, stream, bytes } => {
-            // Of a lease that is over nobody wants to hear.
-            if let Some(terms) = pool.look(|core, _| core.lease(id, lease)) {
+            // Of a lease that is over nobody wants to hear, and of a vote nobody may before it is settled.
+            let terms = pool.look(|core, _| core.lease(id, lease));
+            if let Some(terms) = terms.filter(|terms| !matches!(terms.spec.trust, Trust::Replicate(_))) {
                 lock(&pool.live_logs).add(id, lease, terms.task, stream, &bytes);
             }
+        }
+        ToPool::Committed { votes } => {
+            if !(1..=BATCH_MAX).contains(&votes.len()) {
+                return ControlFlow::Break(format!(
+                    "{} votes at once: between 1 and {BATCH_MAX} are allowed",
+                    votes.len()
+                ));
+            }
+            pool.act(|core, now, effects| core.committed(id, connection, &votes, now, effects));
         }
         ToPool::Declined { lease, reason } => {
             pool.act(|core, now, effects| core.declined(id, connection, lease, &reason, now, effects));
@@ -189,7 +207,7 @@ async fn checked(api: &Arc<Api>, id: WorkerId, results: Vec<Finished>, signature
     let leaves = results.iter().map(|result| result.leaf).collect();
     let mut batch = Batch { finishes: Vec::with_capacity(results.len()), leaves, signature };
     let signed = batch.is_signed_by(id);
-    for (Finished { lease, outcome: encoded, leaf }, terms) in results.into_iter().zip(terms) {
+    for (Finished { lease, outcome: encoded, leaf, salt }, terms) in results.into_iter().zip(terms) {
         let outcome: Box<Outcome> =
             Box::new(codec::decode(&encoded, MESSAGE_BYTES_MAX).map_err(|error| error.to_string())?);
         let matches = |terms: &LeaseTerms| terms.statement(&api.pool_name, lease, &encoded).leaf() == leaf;
@@ -203,7 +221,7 @@ async fn checked(api: &Arc<Api>, id: WorkerId, results: Vec<Finished>, signature
             Ok(counted) => (None, counted),
             Err(flaw) => (Some(flaw), (0, None)),
         };
-        batch.finishes.push(Finish { lease, outcome, encoded, flaw, shares, closest });
+        batch.finishes.push(Finish { lease, outcome, encoded, flaw, salt, shares, closest });
     }
     Ok(batch)
 }

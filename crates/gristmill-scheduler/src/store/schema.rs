@@ -7,7 +7,7 @@ use super::StoreError;
 
 /// Each step brings a database one format further; a database of format `n` needs the steps from `n` on. Steps that a
 /// release has seen are never changed.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE pool (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -127,6 +127,30 @@ const STEPS: [&str; 4] = [
         retired INTEGER NOT NULL,
         published_at INTEGER NOT NULL,
         UNIQUE (name, version)
+    ) STRICT;
+",
+    "
+    -- Votes on tasks that are not settled.
+    CREATE TABLE ballot (
+        job INTEGER NOT NULL REFERENCES job (id),
+        task INTEGER NOT NULL,
+        ballot BLOB NOT NULL,
+        PRIMARY KEY (job, task)
+    ) STRICT, WITHOUT ROWID;
+    -- What workers have proven, by class of apps.
+    CREATE TABLE trust (
+        class BLOB NOT NULL,
+        worker BLOB NOT NULL,
+        standing BLOB NOT NULL,
+        PRIMARY KEY (class, worker)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE exposure (
+        class BLOB NOT NULL,
+        worker BLOB NOT NULL,
+        job INTEGER NOT NULL,
+        task INTEGER NOT NULL,
+        why TEXT NOT NULL,
+        at INTEGER NOT NULL
     ) STRICT;
 ",
 ];

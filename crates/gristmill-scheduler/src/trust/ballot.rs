@@ -2,7 +2,7 @@ use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::AppClass;
+use super::{AppClass, Commitment, Salt};
 
 /// Whoever is paid for a worker. Its workers count as one voice on a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,26 +38,6 @@ impl Payer {
             Self::Owner(payer) => payer != owner,
             Self::Nobody => false,
         }
-    }
-}
-
-/// Secret of a worker until it opens its vote: without it, an answer with few possible values could be guessed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Salt(pub [u8; 32]);
-
-/// Binds a worker to an answer that it does not show yet. Of no use to another worker, or for another task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Commitment(Digest);
-
-impl Commitment {
-    pub fn new(worker: WorkerId, task: TaskId, answer: Digest, salt: Salt) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"gristmill vote v1\n").update(&worker.0);
-        hasher.update(&task.job.0.to_le_bytes()).update(&task.index.to_le_bytes());
-        hasher.update(&answer.0).update(&salt.0);
-        Self(Digest(*hasher.finalize().as_bytes()))
     }
 }
 

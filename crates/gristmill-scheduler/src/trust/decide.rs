@@ -38,7 +38,7 @@ pub enum Hopeless {
 
 /// Nobody is called a liar on weaker evidence, whatever a job is content with. Else, somebody could have honest workers
 /// exposed by jobs with a loose bound.
-const EXPOSING_ERROR_MAX: Fraction = Fraction(1e-3);
+const EXPOSING_ERROR_MAX: Fraction = Fraction::new(1e-3).expect("it is one");
 
 /// A vote that counts, and what its worker has proven.
 pub(super) struct Counted<'a> {

@@ -3,9 +3,9 @@ use std::collections::{BTreeSet, HashMap};
 use gristmill_proto::id::{TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::ballot::{Ballot, CastError, Commitment, Vote, Voter};
+use super::ballot::{Ballot, CastError, Vote, Voter};
 use super::decide::{self, Certificate, Decision};
-use super::{AppClass, Draw, Policy, Terms};
+use super::{AppClass, Commitment, Draw, Policy, Terms};
 
 /// What a worker has proven in one class of apps. A newcomer has proven nothing, and needs nothing else to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

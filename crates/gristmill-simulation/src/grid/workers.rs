@@ -306,7 +306,7 @@ impl Grid<'_> {
                 leaves.push(Statement::new(POOL, held.lease.lease, held.lease.task, app, job, &encoded).leaf());
             }
             let (lease, outcome) = (held.lease.lease, Box::new(outcome));
-            Finish { lease, outcome, encoded, flaw: None, shares: 0, closest: None }
+            Finish { lease, outcome, encoded, flaw: None, salt: None, shares: 0, closest: None }
         });
         let mut finishes: Vec<Finish> = finishes.collect();
         let signature = match &host.key {

@@ -99,7 +99,7 @@ impl LightWorker {
                 for Lease { lease, task, work, seal } in leases {
                     let (job, digest) = &jobs[&task.job];
                     let leaf = Statement::new(link.pool(), lease, task, job.app, *digest, &self.outcome).leaf();
-                    let finished = Finished { lease, outcome: self.outcome.clone(), leaf };
+                    let finished = Finished { lease, outcome: self.outcome.clone(), leaf, salt: None };
                     self.unrecorded.insert(lease, (HeldLease { lease, task, work, seal }, finished.clone()));
                     results.push(finished);
                 }
@@ -119,6 +119,7 @@ impl LightWorker {
             }
             ToWorker::Retract { .. } => link.say(&ToPool::Returned { leases: vec![] }).await,
             ToWorker::Refused { reason } => Err(LinkError::Refused(reason)),
+            ToWorker::Open { .. } => Err(LinkError::Lost("nothing was voted on".into())),
             ToWorker::Challenge { .. } | ToWorker::Welcome { .. } => Err(LinkError::Lost("greeted twice".into())),
         }
     }

@@ -18,8 +18,8 @@ use anyhow::{Context, Result, ensure};
 use gristmill_chain::contracts::{Market, RLC};
 use gristmill_chain::rpc::Rpc;
 use gristmill_chain::{dev, keystore};
-use gristmill_scheduler::core::{Tuning, Weights};
-use gristmill_scheduler::server::{Config as SchedulerConfig, Scheduler};
+use gristmill_scheduler::core::{Replication, Tuning, Weights};
+use gristmill_scheduler::server::{Apart, Config as SchedulerConfig, Scheduler};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -124,6 +124,8 @@ impl Stage {
             name: "bench".to_owned(),
             tuning: Tuning::default(),
             weights: Weights::default(),
+            replication: Replication::default(),
+            apart: Apart::default(),
             share_checkers: vanity_shares::checkers(),
             about: serde_json::Map::new(),
         })

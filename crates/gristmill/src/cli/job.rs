@@ -7,11 +7,12 @@ use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gristmill_proto::codec;
 use gristmill_proto::id::{JobId, WorkerId};
-use gristmill_proto::job::{Input, JobSpec, Resources};
+use gristmill_proto::job::{Input, JobSpec, Replicate, Resources, Trust};
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
 use gristmill_proto::receipt::{ReceiptFile, digest_of_job};
 use gristmill_proto::requirement::Requirement;
 use gristmill_proto::view::{AttemptView, JobState, JobView, Verdict, WhyJob, WhyWorker};
+use gristmill_proto::vote::Fraction;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,9 @@ use crate::job_file::{self, JobFile};
 use crate::pool_client::{PoolClient, read_token};
 use crate::report::{Interrupted, Report, duration, eprint_line, print_line, thousands};
 use crate::roles;
+
+/// One machine on which the program fails says little where several run it.
+const REPLICA_RETRIES: u32 = 3;
 
 #[derive(Args)]
 pub(super) struct PoolArgs {
@@ -81,6 +85,9 @@ pub(super) struct RunArgs {
     /// A condition on the worker, such as `site == lyon`
     #[arg(long, value_name = "CONDITION")]
     require: Vec<Requirement>,
+    /// Have several workers vote on the result, so that it is wrong with at most this probability; see docs/trust.md
+    #[arg(long, value_name = "SHARE", value_parser = super::scheduler::fraction)]
+    max_error: Option<Fraction>,
     /// One JSON object a line instead of the program's output
     #[arg(long)]
     json: bool,
@@ -206,7 +213,8 @@ pub(super) async fn run(args: RunArgs, shutdown: CancellationToken) -> Result<()
             inputs,
             require: args.require,
             resources: Resources { cores: args.cores, ..Resources::default() },
-            retries: 0,
+            retries: if args.max_error.is_some() { REPLICA_RETRIES } else { 0 },
+            trust: args.max_error.map_or(Trust::Pool, |share| Trust::Replicate(Replicate::new(share))),
             ..JobSpec::new(job_file::app(&args.app, here, &pool).await?)
         };
         let asked = Asked { job: spec, out: args.out, json: args.json };

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use gristmill_scheduler::core::{Tuning, Weights};
-use gristmill_scheduler::server::Config;
+use gristmill_proto::vote::Fraction;
+use gristmill_scheduler::core::{Replication, Tuning, Weights};
+use gristmill_scheduler::server::{Apart, Config};
+use gristmill_scheduler::trust::Policy;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
@@ -43,6 +45,15 @@ pub(super) struct SchedulerArgs {
     /// Let only those apps run that `gristmill app approve` has named
     #[arg(long)]
     approved_apps_only: bool,
+    /// The share of votes on replicated tasks that is assumed to fall to liars; see docs/trust.md
+    #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = fraction)]
+    liars: Fraction,
+    /// Which workers count as one where they vote on the same task: those of one address, or each for itself
+    #[arg(long, value_enum, default_value_t = ApartArg::Addresses)]
+    voters_apart: ApartArg,
+    /// A vote that was cast must be shown within this time, or its worker counts as a liar, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Replication::default().open_ms, value_parser = clap::value_parser!(u64).range(100..))]
+    open_ms: u64,
     /// How often workers say that they are alive, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Tuning::default().alive_ms, value_parser = clap::value_parser!(u64).range(10..))]
     alive_ms: u64,
@@ -55,6 +66,18 @@ pub(super) struct SchedulerArgs {
     /// How much longer than its job allows an attempt may take, for fetching and sending, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Tuning::default().transfer_ms)]
     transfer_ms: u64,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ApartArg {
+    Addresses,
+    Workers,
+}
+
+/// A number above 0 and below 0.5.
+pub(super) fn fraction(text: &str) -> Result<Fraction, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number above 0 and below 0.5".to_owned())?;
+    Fraction::try_from(number).map_err(|error| error.to_string())
 }
 
 fn read_weights(path: &Path) -> Result<Weights> {
@@ -90,6 +113,11 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         name: args.name,
         tuning,
         weights: args.weights.as_deref().map(read_weights).transpose()?.unwrap_or_default(),
+        replication: Replication { policy: Policy { liars: args.liars, ..Policy::default() }, open_ms: args.open_ms },
+        apart: match args.voters_apart {
+            ApartArg::Addresses => Apart::Addresses,
+            ApartArg::Workers => Apart::Workers,
+        },
         share_checkers: vanity_shares::checkers(),
         about,
     };

@@ -17,6 +17,7 @@ use gristmill_proto::message::{
 };
 use gristmill_proto::outcome::{Exit, Log, Outcome, Usage};
 use gristmill_proto::receipt::{Statement, digest_of_job, sign_batch};
+use gristmill_proto::vote::Salt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -123,8 +124,24 @@ impl HostileWorker {
     }
 
     pub async fn finish_signed(&mut self, lease: &Given, outcome: Outcome, signature: Signature) -> Option<String> {
+        self.finish_with(lease, outcome, signature, None).await
+    }
+
+    /// Shows what a vote was for.
+    pub async fn show(&mut self, lease: &Given, outcome: Outcome, salt: Salt) -> Option<String> {
+        let signature = self.sign(lease, &outcome);
+        self.finish_with(lease, outcome, signature, Some(salt)).await
+    }
+
+    async fn finish_with(
+        &mut self,
+        lease: &Given,
+        outcome: Outcome,
+        signature: Signature,
+        salt: Option<Salt>,
+    ) -> Option<String> {
         let leaf = self.leaf(lease, &outcome);
-        let result = Finished { lease: lease.lease, outcome: codec::encode(&outcome), leaf };
+        let result = Finished { lease: lease.lease, outcome: codec::encode(&outcome), leaf, salt };
         self.say(&ToPool::Finished { results: vec![result], signature }).await;
         match self.hear().await {
             Some(ToWorker::Recorded { leases, refused }) if leases == [lease.lease] => {
