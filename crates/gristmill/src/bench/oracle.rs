@@ -250,7 +250,8 @@ async fn bench_offer(
         unit_price: 1_000,
         pool_fee_bps: 1_000,
         provider_fee_bps: 0,
-        duration: 24 * 3_600,
+        // The blocks of a long chain are a second apart, and no order may end behind them.
+        duration: 7 * 24 * 3_600,
         meter: Meter::Task,
         signed: false,
         plan: AppPlan {
