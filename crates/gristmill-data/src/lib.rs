@@ -7,4 +7,4 @@ mod store;
 mod transfer;
 
 pub use store::{BlobStore, Incoming, StoreError};
-pub use transfer::{TransferError, fetch, upload};
+pub use transfer::{TransferError, fetch, has, is_known, upload};

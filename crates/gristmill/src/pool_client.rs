@@ -230,7 +230,14 @@ impl PoolClient {
     }
 
     async fn upload(&self, digest: Digest, bytes: Vec<u8>) -> Result<()> {
-        self.send(self.request(Method::PUT, &format!("/api/blobs/{digest}")).body(bytes)).await.map(drop)
+        let (http, base, token) = (&self.http, &self.base, &self.token);
+        if gristmill_data::is_known(http, base, token, digest, bytes.len() as u64).await {
+            return Ok(());
+        }
+        match self.send(self.request(Method::PUT, &format!("/api/blobs/{digest}")).body(bytes)).await {
+            Err(_) if gristmill_data::has(http, base, token, digest).await => Ok(()),
+            sent => sent.map(drop),
+        }
     }
 
     /// Pictures of the pool's jobs: of all live ones first, then of each that changes. Ends when the connection does.
