@@ -11,10 +11,11 @@ pub use self::target::{
     SizedBlob, Target, VmTarget, WasmTarget,
 };
 use crate::digest::Digest;
+use crate::host::HostPort;
 use crate::id::ProviderId;
 use crate::job::Limits;
 use crate::key::{Purpose, Signature, WorkerKey};
-use crate::requirement::Requirement;
+use crate::requirement::{NETWORK, Requirement};
 
 /// Files an app may have, its entry included.
 pub const APP_FILES_MAX: usize = 1_000;
@@ -66,9 +67,9 @@ pub struct AppManifest {
     /// What its jobs ask of workers' labels; `app/blender >= 4` asks for a program that the worker's owner has installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<Requirement>,
-    /// Hosts it wants to reach, `name:port` each. It gets them where the worker's owner grants them.
+    /// Hosts it wants to reach. It runs where the worker's owner grants them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub network: Vec<String>,
+    pub network: Vec<HostPort>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meter: Option<Meter>,
     /// Who answers for it, and their signature over everything else here.
@@ -173,8 +174,8 @@ pub enum ManifestError {
     Machine(String),
     #[error("parameter `{name}`: {fault}")]
     Param { name: String, fault: String },
-    #[error("`{0}` is no host and port, as in `example.org:443`")]
-    BadHost(String),
+    #[error("it wants to reach hosts, which the runtime {0} cannot: only process and container can")]
+    CutOff(Runtime),
     #[error("verifier `{0}` is no address of a contract")]
     BadVerifier(String),
     #[error("{0}")]
@@ -273,8 +274,9 @@ impl AppManifest {
         if let Some(slot) = self.inputs.iter().chain(&self.outputs).find(|slot| !is_plain_path(&slot.path)) {
             return Err(ManifestError::BadPath(slot.path.clone()));
         }
-        if let Some(host) = self.network.iter().find(|host| !is_host_and_port(host)) {
-            return Err(ManifestError::BadHost(host.chars().take(80).collect()));
+        let is_cut_off = |target: &&Target| matches!(target.runtime(), Runtime::Wasm | Runtime::Vm);
+        if let Some(target) = self.targets.iter().find(is_cut_off).filter(|_| !self.network.is_empty()) {
+            return Err(ManifestError::CutOff(target.runtime()));
         }
         if let Some(Verifier { address, .. }) = &self.verifier {
             let digits = address.strip_prefix("0x").filter(|digits| digits.len() == 40);
@@ -286,6 +288,13 @@ impl AppManifest {
             limits.check().map_err(|error| ManifestError::Limits(error.to_string()))?;
         }
         self.check_signature()
+    }
+
+    /// All that its jobs ask of workers' labels.
+    pub fn requirements(&self) -> Vec<Requirement> {
+        let network = (!self.network.is_empty()).then(|| Requirement::label_is_there(NETWORK));
+        let missing = network.filter(|network| !self.require.contains(network));
+        self.require.iter().cloned().chain(missing).collect()
     }
 
     fn check_signature(&self) -> Result<(), ManifestError> {
@@ -300,12 +309,6 @@ impl AppManifest {
         let named = self.provider.map(|provider| provider.0);
         (named.is_some() && signer.map(|signer| signer.0) == named).then_some(()).ok_or(ManifestError::BadSignature)
     }
-}
-
-fn is_host_and_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let letter = |c: char| c.is_ascii_alphanumeric() || "-.*".contains(c);
-    (1..=253).contains(&host.len()) && host.chars().all(letter) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// A signature as `0x` and hexadecimal digits.
@@ -414,10 +417,12 @@ mod tests {
         refused(AppManifest { version: "1\u{1b}".into(), ..whole.clone() });
         refused(AppManifest { targets: vec![whole.targets[0].clone(); TARGETS_MAX + 1], ..whole.clone() });
         refused(AppManifest { args: vec![String::new(); LIST_MAX + 1], ..whole.clone() });
-        for host in ["example.org", "example.org:0", ":443", "a b:443", "example.org:65536"] {
-            refused(AppManifest { network: vec![host.into()], ..whole.clone() });
-        }
-        assert_eq!(AppManifest { network: vec!["example.org:443".into()], ..whole.clone() }.check(), Ok(()));
+        let network = vec!["example.org:443".parse().unwrap()];
+        assert_eq!(AppManifest { network: network.clone(), ..whole.clone() }.check(), Ok(()));
+        refused(AppManifest { network: vec![network[0].clone(); LIST_MAX + 1], ..whole.clone() });
+        let wasm = Target::Wasm(WasmTarget { entry: "a".into(), files: whole.targets[0].files().to_vec() });
+        let cut_off = AppManifest { network, targets: vec![wasm], ..whole.clone() };
+        assert_eq!(cut_off.check(), Err(ManifestError::CutOff(Runtime::Wasm)));
         let slot = Slot { path: "../x".into(), description: String::new(), optional: false };
         refused(AppManifest { inputs: vec![slot], ..whole.clone() });
         let verifier = Verifier { chain_id: 1, address: "0x12".into() };

@@ -8,6 +8,7 @@ pub mod app;
 pub mod array;
 pub mod codec;
 pub mod digest;
+pub mod host;
 pub mod id;
 pub mod job;
 pub mod key;

@@ -58,10 +58,17 @@ impl Requirement {
         }
     }
 
+    pub(crate) fn label_is_there(label: &str) -> Self {
+        Self { label: label.to_owned(), compare: None }
+    }
+
     pub fn label(&self) -> &str {
         &self.label
     }
 }
+
+/// The label of workers whose owners let apps reach hosts of the Internet, some or all.
+pub const NETWORK: &str = "network";
 
 /// How labels begin that name a program of the worker's owner.
 const INSTALLED: &str = "app/";

@@ -45,6 +45,7 @@ fn main() {
         entry: "nothing",
         inputs: &[],
         lines: &[],
+        hosts: &[],
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let image = runtime.block_on(image_of(&app.join("nothing"), dir.path()));
@@ -58,7 +59,8 @@ fn main() {
         },
         &|| {
             let cancel = CancellationToken::new();
-            let finished = runtime.block_on(container::run(&sandbox, &attempt, &image, &[], |_| {}, cancel));
+            let finished =
+                runtime.block_on(container::run(&sandbox, &attempt, &image, &[], (|_| {}, |_, _: &[u8]| {}), cancel));
             assert_eq!(finished.expect("runs").exit, Exit::Code(0));
         },
     ]);

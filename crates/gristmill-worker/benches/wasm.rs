@@ -44,6 +44,7 @@ impl Made {
             entry: self.name,
             inputs: &[],
             lines: &[],
+            hosts: &[],
         };
         let finished = wasm.run(&attempt, &self.program, |_| {}, CancellationToken::new()).await.expect("runs");
         assert_eq!(finished.exit, Exit::Code(0), "{}", String::from_utf8_lossy(&finished.stderr.head));

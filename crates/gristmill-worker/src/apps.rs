@@ -11,6 +11,7 @@ use gristmill_data::{BlobStore, TransferError, fetch};
 use gristmill_proto::app::{AppManifest, MANIFEST_BYTES_MAX, ManifestError, Runtime, SizedBlob, Target};
 use gristmill_proto::array::{LINES_BYTES_MAX, Value, values_of};
 use gristmill_proto::digest::Digest;
+use gristmill_proto::host::HostPort;
 use gristmill_proto::job::JobSpec;
 use reqwest::Client;
 use tracing::info;
@@ -47,6 +48,8 @@ pub(crate) struct PreparedApp {
     /// Its files.
     pub(crate) dir: PathBuf,
     pub(crate) target: Target,
+    /// What it may reach.
+    pub(crate) hosts: Vec<HostPort>,
 }
 
 impl PreparedApp {
@@ -92,6 +95,7 @@ impl AppCache {
         let bytes = self.blobs.read(app, MANIFEST_BYTES_MAX as u64)?;
         let manifest = AppManifest::from_json(&bytes).map_err(|source| AppError::Manifest { app, source })?;
         self.policy.may_run(app, &manifest).map_err(AppError::Denied)?;
+        let hosts = manifest.network;
         let target = manifest.targets.into_iter().find(|target| runs_here(target, &self.runtimes));
         let target = target.ok_or_else(|| AppError::NoTarget { app, offered: in_words(&self.runtimes) })?;
         let dir = self.dir.join(app.to_string());
@@ -114,7 +118,7 @@ impl AppCache {
                 source,
             })?;
         }
-        Ok(PreparedApp { dir, target })
+        Ok(PreparedApp { dir, target, hosts })
     }
 
     /// The job's inputs: where the app finds each below `/in`, and where it lies here.

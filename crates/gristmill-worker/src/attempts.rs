@@ -129,6 +129,7 @@ impl Attempts {
             entry: app.entry(),
             inputs: &inputs,
             lines: &lines,
+            hosts: &app.hosts,
         };
         let progress = {
             let events = events.clone();
@@ -251,12 +252,12 @@ impl Attempts {
             Target::Container(target) => {
                 let image = unless(&cancel, self.image(target)).await??;
                 let entrypoint = &target.entrypoint;
-                Ok(container::run(&self.sandbox, attempt, &image, entrypoint, progress, cancel).await?)
+                Ok(container::run(&self.sandbox, attempt, &image, entrypoint, (progress, say), cancel).await?)
             }
             Target::Vm(target) => {
                 let accel = self.accel.ok_or(AttemptError::NotOffered(Runtime::Vm))?;
                 let machine = unless(&cancel, self.machine(target)).await??;
-                Ok(vm::run(&self.sandbox, accel, attempt, &machine, &self.scratch, progress, cancel).await?)
+                Ok(vm::run(&self.sandbox, accel, attempt, &machine, &self.scratch, (progress, say), cancel).await?)
             }
         }
     }

@@ -17,6 +17,7 @@ pub(crate) use self::unpack::unpack_plain;
 pub use self::unpack::{Room, UnpackError, unpack};
 
 use gristmill_proto::app::OciDigest;
+use gristmill_proto::message::Stream;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{self, Attempt, Finished, RunError};
@@ -35,13 +36,13 @@ pub enum ImageError {
     Keep { image: OciDigest, source: std::io::Error },
 }
 
-/// Runs an attempt in an image. What the attempt's app has as files is shown as `/app`, if it has any.
+/// Runs an attempt in an image; `progress` and `say` hear what it says. What the attempt's app has as files is shown as `/app`, if it has any.
 pub async fn run(
     sandbox: &Sandbox,
     attempt: &Attempt<'_>,
     image: &Prepared,
     entrypoint: &[String],
-    progress: impl Fn(u64) + Send,
+    (progress, say): (impl Fn(u64) + Send, impl Fn(Stream, &[u8]) + Send + Sync),
     cancel: CancellationToken,
 ) -> Result<Finished, RunError> {
     let job_says_nothing = attempt.job.args.is_empty();
@@ -49,7 +50,7 @@ pub async fn run(
     if before.is_empty() && job_says_nothing {
         return Err(RunError::Job("error: neither the image, the app nor the job says what to run".into()));
     }
-    process::run_on(sandbox, attempt, progress, cancel, |spec| {
+    process::run_aloud(sandbox, attempt, progress, say, cancel, |spec| {
         spec.ground = Ground::Image { rootfs: image.rootfs.clone() };
         spec.app_dir = image.shows_app.then(|| attempt.app_dir.to_owned());
         let mut words = before.into_iter().chain(std::mem::take(&mut spec.args));

@@ -171,6 +171,9 @@ fn advice_on(part: Part, facts: &Facts) -> Option<String> {
                 .into()
         }
         Part::Cgroup | Part::Limits => DELEGATE.into(),
+        Part::Egress => {
+            "inside a network namespace loopback cannot be brought up; run `ip link set lo up` in one".into()
+        }
         Part::NoNewPrivileges | Part::Seccomp => "use a kernel with CONFIG_SECCOMP_FILTER".into(),
         Part::Landlock => "this kernel offers Landlock and does not enforce it: use another".into(),
         Part::Launcher => "restart the worker: its program may have been replaced by another version".into(),

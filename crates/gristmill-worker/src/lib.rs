@@ -7,6 +7,7 @@ mod apps;
 mod attempts;
 pub mod container;
 pub mod doctor;
+mod egress;
 pub mod link;
 mod patience;
 pub mod policy;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gristmill_proto::app::{AppManifest, Runtime};
 use gristmill_proto::digest::Digest;
+use gristmill_proto::host::HostPort;
 use gristmill_proto::id::ProviderId;
 
 /// Empty lists allow everything; what is denied stays denied whatever else allows it.
@@ -13,6 +14,8 @@ pub struct Policy {
     pub apps_denied: BTreeSet<Digest>,
     pub providers_allowed: BTreeSet<ProviderId>,
     pub providers_denied: BTreeSet<ProviderId>,
+    /// What apps may reach whose manifests ask for it; empty: nothing.
+    pub hosts_allowed: Vec<HostPort>,
     /// Of those that the machine has.
     pub runtimes_allowed: BTreeSet<Runtime>,
 }
@@ -26,6 +29,10 @@ impl Policy {
         }
         if let Some(provider) = manifest.provider.filter(|provider| providers_denied.contains(provider)) {
             return Err(format!("this worker's owner denies the provider {provider}"));
+        }
+        let granted = |host: &&HostPort| self.hosts_allowed.iter().any(|allowed| allowed.covers(host));
+        if let Some(host) = manifest.network.iter().find(|host| !granted(host)) {
+            return Err(format!("this worker's owner does not let apps reach {host}"));
         }
         let unbound = apps_allowed.is_empty() && providers_allowed.is_empty();
         let named = apps_allowed.contains(&app) || manifest.provider.is_some_and(|p| providers_allowed.contains(&p));
@@ -58,6 +65,21 @@ mod tests {
         assert!(may(&wary, other, Some(ann)) && !may(&wary, app, Some(ann)) && !may(&wary, other, Some(bob)));
         let both = Policy { apps_denied: [app].into(), ..picky };
         assert!(!may(&both, app, Some(ann)), "denied stays denied");
+    }
+
+    #[test]
+    fn an_app_reaches_what_the_owner_grants() {
+        let hosts = |hosts: &[&str]| hosts.iter().map(|host| host.parse().unwrap()).collect::<Vec<HostPort>>();
+        let manifest =
+            |wanted: &[&str]| AppManifest { network: hosts(wanted), ..AppManifest::new("a", "1", Vec::new()) };
+        let may = |granted: &[&str], wanted: &[&str]| {
+            let policy = Policy { hosts_allowed: hosts(granted), ..Policy::default() };
+            policy.may_run(Digest::of(b"app"), &manifest(wanted)).is_ok()
+        };
+        assert!(may(&[], &[]) && !may(&[], &["example.org:443"]));
+        assert!(may(&["*:443"], &["example.org:443", "*.example.com:443"]));
+        assert!(!may(&["*:443"], &["example.org:443", "example.org:80"]), "all or nothing");
+        assert!(!may(&["*.example.org:443"], &["*:443"]), "a wish that is wider than what is granted");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::maybe_done;
+use gristmill_proto::host::HostPort;
 use gristmill_proto::id::{LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::{JobSpec, Limits};
 use gristmill_proto::message::Stream;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::capture::STREAM_BYTES_MAX;
+use crate::egress::Gate;
 pub(crate) use crate::sandbox::out::ListError;
 use crate::sandbox::running::{Ended, Running, Streams};
 use crate::sandbox::wire::{Spec, Status};
@@ -51,6 +53,8 @@ pub struct Attempt<'a> {
     pub inputs: &'a [(String, PathBuf)],
     /// The task's lines of files, by their names in the job's array.
     pub lines: &'a [(String, String)],
+    /// The hosts that the app may reach.
+    pub hosts: &'a [HostPort],
 }
 
 /// What an attempt that ran came to.
@@ -129,7 +133,8 @@ pub(crate) async fn run_aloud(
     text::describe(attempt, &mut spec).map_err(RunError::Job)?;
     stand(&mut spec);
     let started = Instant::now();
-    let (mut running, streams) = sandbox.start(spec, limits)?;
+    let gate = (!attempt.hosts.is_empty()).then(|| Gate::to(attempt.hosts));
+    let (mut running, streams) = sandbox.start(spec, limits, gate.clone())?;
 
     let flooded = Notify::new();
     let dead = CancellationToken::new();
@@ -177,7 +182,16 @@ pub(crate) async fn run_aloud(
         }
     }
     let (cpu_ms, memory_peak_bytes) = (ended.cpu_ms, ended.memory_peak_bytes);
-    let usage = Usage { wall_ms, cpu_ms, memory_peak_bytes, work_done, ..Usage::default() };
+    let (network_received_bytes, network_sent_bytes) = gate.map_or((0, 0), |gate| gate.passed());
+    let usage = Usage {
+        wall_ms,
+        cpu_ms,
+        memory_peak_bytes,
+        work_done,
+        network_received_bytes,
+        network_sent_bytes,
+        ..Usage::default()
+    };
     let (answer, out) = (listing.answer.or_else(|| out.computed_answer(&listing.files)), Outputs::Folder(out));
     Ok(Finished { exit, answer, files: listing.files, out, stdout, stderr, usage })
 }

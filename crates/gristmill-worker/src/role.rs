@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use gristmill_data::BlobStore;
 use gristmill_proto::app::Runtime;
+use gristmill_proto::host::HostPort;
 use gristmill_proto::id::WorkerId;
 use gristmill_proto::key::WorkerKey;
 use gristmill_proto::message::WorkerOffer;
+use gristmill_proto::requirement::NETWORK;
 use reqwest::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -112,6 +114,12 @@ impl Worker {
         let mut labels = config.labels;
         if let Some(accel) = accel {
             labels.insert(VM.into(), accel.to_string());
+        }
+        if config.policy.hosts_allowed.is_empty() {
+            labels.remove(NETWORK);
+        } else {
+            let hosts = config.policy.hosts_allowed.iter().map(HostPort::to_string).collect::<Vec<_>>().join(" ");
+            labels.insert(NETWORK.into(), hosts);
         }
         labels.insert(ISOLATION.into(), sandbox.isolation().class().to_string());
         let apps =

@@ -7,6 +7,7 @@
 
 mod app;
 pub(crate) mod cgroup;
+pub(crate) mod egress;
 mod init;
 mod landlock;
 mod launcher;
@@ -19,7 +20,7 @@ mod watch;
 pub(crate) mod wire;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gristmill_proto::job::Limits;
 use nix::unistd::{Gid, Uid, geteuid};
@@ -31,6 +32,7 @@ use self::running::{Running, Spare, Streams};
 pub(crate) use self::syscall::set_nice;
 pub use self::wire::Part;
 use self::wire::{Ground, Spec};
+use crate::egress::Gate;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -135,7 +137,7 @@ impl Sandbox {
         let mut sandbox = Self { config, cgroups: Cgroups::find(), landlock: false, spare: Mutex::default() };
         let limits = Limits { memory_bytes: 64 << 20, disk_bytes: 1 << 20, ..Limits::default() };
         let spec = Spec { app_dir: Some(std::env::temp_dir()), ..sandbox.walls(&limits) };
-        let (running, _streams) = sandbox.start(spec, &limits)?;
+        let (running, _streams) = sandbox.start(spec, &limits, None)?;
         let ended = running.finish().await;
         match ended.failed {
             Some(error) => Err(error),
@@ -170,13 +172,21 @@ impl Sandbox {
             disk_bytes: limits.disk_bytes,
             cpu_ms: limits.cpu_ms,
             processes: limits.processes,
+            egress: false,
             watched_memory_bytes: self.cgroups.is_err().then_some(limits.memory_bytes),
             group: None,
             host_ids: geteuid().is_root().then_some(self.config.host_ids),
         }
     }
 
-    pub(crate) fn start(&self, mut spec: Spec, limits: &Limits) -> Result<(Running, Streams), SandboxError> {
+    /// A gate opens a way out of it.
+    pub(crate) fn start(
+        &self,
+        mut spec: Spec,
+        limits: &Limits,
+        gate: Option<Arc<Gate>>,
+    ) -> Result<(Running, Streams), SandboxError> {
+        spec.egress = gate.is_some();
         // Files in `/out` and `/tmp` are memory too, and have their own limit.
         let memory_bytes = limits.memory_bytes.saturating_add(limits.disk_bytes);
         let bounds = Bounds { memory_bytes, processes: limits.processes };
@@ -189,7 +199,7 @@ impl Sandbox {
             Err(_) => None,
         };
         spec.group.clone_from(&group);
-        let started = self.take_spare(&spec).and_then(|spare| Running::start(spare, &spec));
+        let started = self.take_spare(&spec).and_then(|spare| Running::start(spare, &spec, gate));
         // While the sandbox is being built.
         *self.spare() = self.make_spare(&spec).ok();
         started.map_err(|source| {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use gristmill_proto::app::{DiskFormat, VmTarget};
 use gristmill_proto::job::JobSpec;
+use gristmill_proto::message::Stream;
 use gristmill_proto::outcome::{Exit, Limit};
 use tokio_util::sync::CancellationToken;
 
@@ -72,13 +73,13 @@ pub async fn run(
     attempt: &Attempt<'_>,
     machine: &Machine,
     scratch: &Path,
-    progress: impl Fn(u64) + Send,
+    (progress, say): (impl Fn(u64) + Send, impl Fn(Stream, &[u8]) + Send + Sync),
     cancel: CancellationToken,
 ) -> Result<Finished, RunError> {
     let job = attempt.job;
     machine.fits(job).map_err(RunError::Job)?;
     let prepared = disks::Prepared::make(attempt, machine.cloud_init, scratch).await.map_err(RunError::Disks)?;
-    let mut finished = process::run_on(sandbox, attempt, progress, cancel, |spec| {
+    let mut finished = process::run_aloud(sandbox, attempt, progress, say, cancel, |spec| {
         become_machine(spec, accel, machine, &prepared, job.limits.disk_bytes);
     })
     .await?;

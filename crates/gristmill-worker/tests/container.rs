@@ -164,8 +164,11 @@ impl Host {
             entry: "",
             inputs: &[],
             lines: &[],
+            hosts: &[],
         };
-        container::run(&self.sandbox, &attempt, image, &[], |_| {}, CancellationToken::new()).await.unwrap()
+        container::run(&self.sandbox, &attempt, image, &[], (|_| {}, |_, _: &[u8]| {}), CancellationToken::new())
+            .await
+            .unwrap()
     }
 
     async fn says(&self, image: &Prepared, script: &str) -> String {

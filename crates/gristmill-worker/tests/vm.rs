@@ -128,10 +128,11 @@ impl Host {
             entry: "",
             inputs: &inputs,
             lines: &[],
+            hosts: &[],
         };
         let scratch = self.dir.path().join("scratch");
         std::fs::create_dir_all(&scratch).unwrap();
-        vm::run(&self.sandbox, Accel::Tcg, &attempt, &self.machine, &scratch, |_| {}, cancel).await
+        vm::run(&self.sandbox, Accel::Tcg, &attempt, &self.machine, &scratch, (|_| {}, |_, _: &[u8]| {}), cancel).await
     }
 
     async fn run(&self, args: &[&str]) -> Finished {

@@ -53,6 +53,7 @@ impl Bench {
             entry: "module.wasm",
             inputs: &[("a/input".to_owned(), input)],
             lines: &[],
+            hosts: &[],
         };
         let running = self.wasm.run(&attempt, &program, |_| {}, cancel);
         tokio::time::timeout(PATIENCE, running).await.expect("within its limits")
@@ -330,6 +331,7 @@ async fn a_checker_accepts_rejects_or_fails() {
         entry: "module.wasm",
         inputs: &[],
         lines: &[],
+        hosts: &[],
     };
     let judge =
         async |files: &[(String, PathBuf)]| bench.wasm.judge(&attempt, &program, files, CancellationToken::new()).await;

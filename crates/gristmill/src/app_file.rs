@@ -10,6 +10,7 @@ use gristmill_proto::app::{
     Param, ProcessTarget, SizedBlob, Slot, Target, Verifier, VmTarget, WasmTarget,
 };
 use gristmill_proto::digest::Digest;
+use gristmill_proto::host::HostPort;
 use gristmill_proto::job::Limits;
 use gristmill_proto::requirement::Requirement;
 use serde::Deserialize;
@@ -42,7 +43,7 @@ pub struct AppToml {
     #[serde(default)]
     pub require: Vec<Requirement>,
     #[serde(default)]
-    pub network: Vec<String>,
+    pub network: Vec<HostPort>,
     pub meter: Option<Meter>,
     #[serde(default, rename = "target")]
     pub targets: Vec<TargetToml>,

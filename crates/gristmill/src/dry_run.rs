@@ -97,6 +97,7 @@ impl<'a> Rehearsal<'a> {
             entry,
             inputs,
             lines: &[],
+            hosts: &self.app.manifest.network,
         };
         let never = CancellationToken::new();
         let finished = match target {

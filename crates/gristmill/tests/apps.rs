@@ -153,6 +153,28 @@ fn where_approval_is_wanted_nothing_runs_without() {
     assert!(refused.contains("approval"), "a program without a name needs it too: {refused}");
 }
 
+/// An app that wants to reach hosts waits for a worker whose owner lets it, and is connected to no other.
+#[test]
+fn the_network_is_the_owners_to_grant() {
+    let lab = Lab::start(&[]);
+    made(&lab, "caller");
+    lab.says("sed -i 's/^version = .*/&\\nnetwork = [\"*.example.org:443\"]/' caller/gristmill.toml");
+    let main = "#!/app/busybox sh\necho \"by $https_proxy\"\nprintf 'CONNECT 127.0.0.1:443 HTTP/1.1\\r\\n\\r\\n' \
+                | /app/busybox nc 127.0.0.1 3128 | /app/busybox head -n 1\n";
+    std::fs::write(lab.path("caller/main.sh"), main).unwrap();
+    lab.says("gristmill app publish caller");
+    let waiting = lab.says("gristmill app run caller > run.log 2>&1 & until gristmill why 1 2>/dev/null | tee why.log | grep network; do sleep 0.1; done; cat why.log");
+    assert!(waiting.contains("0 have network") && waiting.contains("--allow-host"), "{waiting}");
+    let data = lab.path("generous");
+    let args = ["worker", "--pool", &lab.url, "--data-dir", text(&data), "--allow-host", "*:443"];
+    let _worker = Role::start(&args, &lab.path("generous.log"));
+    lab.says("until gristmill jobs | grep -q done; do sleep 0.1; done");
+    let said = std::fs::read_to_string(lab.path("run.log")).unwrap();
+    assert!(said.contains("by http://127.0.0.1:3128") && said.contains("HTTP/1.1 403"), "{said}");
+    let refused = lab.fails("gristmill worker --allow-host example.org --data-dir other");
+    assert!(refused.contains("no host and port"), "{refused}");
+}
+
 /// What a program says is heard while it runs, and once only.
 #[test]
 fn a_task_is_heard_while_it_runs() {

@@ -155,7 +155,10 @@ fn describe(lack: &Lack, needs: &Needs) -> (String, String, String) {
         Lack::Label(condition) => (
             format!("`{condition}` does not hold"),
             condition.to_string(),
-            format!("drop the condition, or start a worker with `--label {}=…`", condition.label()),
+            match condition.label() {
+                NETWORK => "start a worker with `--allow-host NAME:PORT`, which lets apps reach that host".to_owned(),
+                label => format!("drop the condition, or start a worker with `--label {label}=…`"),
+            },
         ),
     }
 }

@@ -155,8 +155,17 @@ async fn app(State(api): State<Arc<Api>>, Path(digest): Path<Digest>) -> Json<Ap
     Json(api.pool.look(|core, _| AppView { slot_rate_per_s: core.speed(&digest).per_second(), slots: core.slots() }))
 }
 
-async fn submit(_: Authorized, State(api): State<Arc<Api>>, Json(spec): Json<JobSpec>) -> Result<Response, Refusal> {
+async fn submit(
+    _: Authorized,
+    State(api): State<Arc<Api>>,
+    Json(mut spec): Json<JobSpec>,
+) -> Result<Response, Refusal> {
     let manifest = manifest(&api, spec.app)?;
+    for asked in manifest.requirements() {
+        if !spec.require.contains(&asked) {
+            spec.require.push(asked);
+        }
+    }
     lock(&api.apps).may_run(&spec.app)?;
     let pool = &api.pool;
     for values in spec.array.values() {

@@ -91,6 +91,7 @@ impl Cell {
             entry: "hostile",
             inputs: &self.inputs,
             lines: &[],
+            hosts: &[],
         };
         let cancel = CancellationToken::new();
         match &self.image {
@@ -100,7 +101,9 @@ impl Cell {
                 process::run_on(&self.sandbox, &attempt, |_| {}, cancel, stand).await
             }
             None => process::run(&self.sandbox, &attempt, |_| {}, cancel).await,
-            Some(image) => container::run(&self.sandbox, &attempt, image, &[], |_| {}, cancel).await,
+            Some(image) => {
+                container::run(&self.sandbox, &attempt, image, &[], (|_| {}, |_, _: &[u8]| {}), cancel).await
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gristmill_proto::array::{Value, values_of};
 
 use super::Attempt;
+use crate::egress;
 use crate::sandbox::wire::Spec;
 
 /// The descriptor on which the app reports.
@@ -77,6 +78,9 @@ pub(crate) fn tell(attempt: &Attempt<'_>, to: To) -> Result<Told, String> {
     let mut env = as_iexec(attempt, &args);
     env.extend(job.env.clone());
     env.extend(ours(attempt, to).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    if !attempt.hosts.is_empty() {
+        env.extend(egress::variables());
+    }
     Ok(Told { args, env: env.into_iter().collect() })
 }
 

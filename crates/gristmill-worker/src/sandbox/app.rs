@@ -54,14 +54,14 @@ pub(super) fn become_app(spec: &Spec, descriptors: &Descriptors, landlock: bool)
     syscall::drop_capabilities().part(Part::UnprivilegedUser, || "dropping capabilities".into())?;
     prctl::set_no_new_privs().part(Part::NoNewPrivileges, || "prctl".into())?;
     install_descriptors(descriptors).part(Part::Launcher, || "handing descriptors over".into())?;
-    let landlocked = landlock::install(&spec.ground).part(Part::Landlock, || "restricting".into())?;
+    let landlocked = landlock::install(spec).part(Part::Landlock, || "restricting".into())?;
     if landlock && !landlocked {
         return Err(Failure { part: Part::Landlock, reason: "offered by the kernel but not enforced".into() });
     }
     let (programs, args, env) = command(spec)?;
     // Late, or a busy machine would make the walls wait too.
     syscall::set_nice(NICE).part(Part::Limits, || "lowering the priority".into())?;
-    seccomp::install(&spec.ground).part(Part::Seccomp, || "installing the filters".into())?;
+    seccomp::install(spec).part(Part::Seccomp, || "installing the filters".into())?;
     let Some(name) = &spec.program else { return Ok(()) };
     let mut said = Errno::ENOENT;
     for program in programs {

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, RestrictionStatus,
-    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
-use super::wire::Ground;
+use super::egress;
+use super::wire::{Ground, Spec};
 
 /// The newest this was written for. An older kernel enforces what it knows of it.
 const NEWEST: ABI = ABI::V7;
@@ -22,9 +23,10 @@ fn top_of_image() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Restricts this process and its children to the sandbox's directories, each with the rights it is for; forbids TCP,
-/// signals and abstract sockets across the border. Needs "no new privileges". False where the kernel has no Landlock.
-pub(super) fn install(ground: &Ground) -> Result<bool, RulesetError> {
+/// Restricts this process and its children to the sandbox's directories, each with the rights it is for; forbids TCP but
+/// to the way out, and signals and abstract sockets across the border. Needs "no new privileges". False where the kernel has no Landlock.
+pub(super) fn install(spec: &Spec) -> Result<bool, RulesetError> {
+    let ground = &spec.ground;
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let write = make_bitflags!(AccessFs::{
         WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSym | MakeFifo | MakeSock | Refer
@@ -59,6 +61,9 @@ pub(super) fn install(ground: &Ground) -> Result<bool, RulesetError> {
     }
     if let Ground::Image { .. } = ground {
         ruleset = allow(ruleset, Path::new("/dev/shm"), read | write)?;
+    }
+    if spec.egress {
+        ruleset = ruleset.add_rule(NetPort::new(egress::PORT, AccessNet::ConnectTcp))?;
     }
     let RestrictionStatus { ruleset, .. } = ruleset.restrict_self()?;
     Ok(ruleset != RulesetStatus::NotEnforced)

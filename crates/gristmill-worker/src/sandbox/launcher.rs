@@ -19,7 +19,7 @@ use super::cgroup::Group;
 use super::init::{self, Init};
 use super::syscall::SingleThread;
 use super::wire::{self, Context, Failure, Part, Report, Spec};
-use super::{app, seccomp};
+use super::{app, egress, seccomp};
 
 /// What a binary must see as its first argument to call [`launcher_main`].
 pub const LAUNCHER_ARGUMENT: &str = "sandbox-launcher";
@@ -66,7 +66,8 @@ fn launch(control: &OwnedFd) -> Result<Option<Report>, Failure> {
     else {
         return Ok(None);
     };
-    let started = entered.and_then(|()| start_init(&spec, control, channel));
+    let opened = entered.and_then(|()| if spec.egress { egress::open(control) } else { Ok(()) });
+    let started = opened.and_then(|()| start_init(&spec, control, channel));
     let (init, lifeline) = started.inspect_err(|_| spec.group.iter().for_each(Group::remove))?;
     let admitted = admit(init, spec.group.as_ref(), &lifeline);
     if admitted.is_ok() {

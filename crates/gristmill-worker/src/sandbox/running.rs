@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_proto::outcome::Limit;
@@ -14,11 +15,13 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::cgroup::Group;
 use super::launcher::{AS_ROOT, LAUNCHER_ARGUMENT};
 use super::wire::{self, End, Report, Spec, Status, Watched};
 use super::{HostIds, SandboxError};
+use crate::egress::Gate;
 
 /// The launcher answers at once or not at all.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +32,10 @@ pub(crate) struct Running {
     control: UnixStream,
     /// Until the launcher has removed it.
     group: Option<Group>,
+    /// Who serves the way out.
+    gate: Option<Arc<Gate>>,
+    /// Closes what the app still has open.
+    gate_open: Option<DropGuard>,
     seen: Ended,
 }
 
@@ -94,11 +101,12 @@ impl Spare {
 }
 
 impl Running {
-    pub(super) fn start(spare: Spare, spec: &Spec) -> io::Result<(Self, Streams)> {
+    pub(super) fn start(spare: Spare, spec: &Spec, gate: Option<Arc<Gate>>) -> io::Result<(Self, Streams)> {
         let Spare { child, control, channel, streams } = spare;
         wire::send_spec(control.as_fd(), spec, &channel)?;
         let group = spec.group.clone();
-        Ok((Self { child, control: UnixStream::from_std(control.into())?, group, seen: Ended::default() }, streams))
+        let control = UnixStream::from_std(control.into())?;
+        Ok((Self { child, control, group, gate, gate_open: None, seen: Ended::default() }, streams))
     }
 
     /// Asks for the end of every process; [`Self::ended`] tells when they are gone.
@@ -116,7 +124,7 @@ impl Running {
         loop {
             let control = &self.control;
             match control.async_io(Interest::READABLE, || wire::receive_report(control.as_fd())).await {
-                Ok(Some((report, out))) => self.note(report, out),
+                Ok(Some((report, along))) => self.note(report, along),
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(%error, "report of a sandbox");
@@ -126,11 +134,18 @@ impl Running {
         }
     }
 
-    fn note(&mut self, report: Report, out: Option<OwnedFd>) {
+    fn note(&mut self, report: Report, along: Option<OwnedFd>) {
         match report {
+            Report::Egress => {
+                if let (Some(gate), Some(listener)) = (&self.gate, along) {
+                    let over = CancellationToken::new();
+                    tokio::spawn(gate.clone().serve(listener.into(), over.clone()));
+                    self.gate_open = Some(over.drop_guard());
+                }
+            }
             Report::Ready { landlock } => {
                 self.seen.landlock = landlock;
-                self.seen.out = out;
+                self.seen.out = along;
             }
             Report::Failed { part, reason } => self.seen.failed = Some(SandboxError::Part { part, reason }),
             Report::Ended(End::Exited { status, watched }) => {

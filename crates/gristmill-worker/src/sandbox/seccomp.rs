@@ -10,7 +10,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
-use super::wire::Ground;
+use super::wire::{Ground, Spec};
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -91,6 +91,9 @@ const IOCTLS: [u64; 7] =
 const IOCTL_KIND: u64 = 0xff00;
 const KVM_IOCTLS: u64 = 0xae00;
 
+/// The bits of a socket's type that are not flags.
+const SOCKET_KIND: u64 = 0xf;
+
 const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -104,17 +107,17 @@ const F_NOTIFY: u64 = libc::F_NOTIFY as u64;
 const SET_ID_BITS: u64 = (libc::S_ISUID | libc::S_ISGID) as u64;
 
 /// In the order of installation: the kernel asks all of them, the last-installed first among equals.
-pub(super) fn install(ground: &Ground) -> seccompiler::Result<()> {
-    if let Ground::Machine { kvm: true } = ground {
-        let filters = [wrong_family(), not_permitted(), allow_list(ground)].map(compile);
+pub(super) fn install(spec: &Spec) -> seccompiler::Result<()> {
+    if spec.egress || matches!(spec.ground, Ground::Machine { kvm: true }) {
+        let filters = [wrong_family(spec.egress), not_permitted(), allow_list(&spec.ground)].map(compile);
         return filters.iter().try_for_each(|program| seccompiler::apply_filter(program));
     }
     COMMON.iter().try_for_each(|program| seccompiler::apply_filter(program))
 }
 
-/// Of every ground but one.
+/// Of every sandbox without a way out, on every ground but one.
 static COMMON: LazyLock<[BpfProgram; 3]> =
-    LazyLock::new(|| [wrong_family(), not_permitted(), allow_list(&Ground::Bare)].map(compile));
+    LazyLock::new(|| [wrong_family(false), not_permitted(), allow_list(&Ground::Bare)].map(compile));
 
 /// Makes the filters before they are needed.
 pub(super) fn warm() {
@@ -149,11 +152,24 @@ fn allow_list(ground: &Ground) -> Filter {
 }
 
 /// Sockets reach the app's own processes only. An empty network namespace would allow no more, but the protocols'
-/// code would be open to attack, and AF_VSOCK reaches through namespaces.
-fn wrong_family() -> Filter {
-    let other = || vec![all([argument(0, SeccompCmpOp::Ne, libc::AF_UNIX as u64)])];
+/// code would be open to attack, and AF_VSOCK reaches through namespaces. Who has a way out has TCP over IPv4, which
+/// is how it begins.
+fn wrong_family(egress: bool) -> Filter {
+    let is_not = |index, value| argument(index, SeccompCmpOp::Ne, value);
+    let not_unix = || is_not(0, libc::AF_UNIX as u64);
+    let other = if egress {
+        let inet = || argument(0, SeccompCmpOp::Eq, libc::AF_INET as u64);
+        // The type's upper bits are flags. A filter can tell what is, not what is not, under a mask.
+        let kinds = (0..=SOCKET_KIND).filter(|kind| *kind != libc::SOCK_STREAM as u64);
+        let wrong_kind = kinds.map(|kind| all([inet(), argument(1, SeccompCmpOp::MaskedEq(SOCKET_KIND), kind)]));
+        let wrong_protocol = all([inet(), is_not(2, 0), is_not(2, libc::IPPROTO_TCP as u64)]);
+        let neither = all([not_unix(), is_not(0, libc::AF_INET as u64)]);
+        wrong_kind.chain([wrong_protocol, neither]).collect()
+    } else {
+        vec![all([not_unix()])]
+    };
     Filter {
-        rules: [(libc::SYS_socket, other()), (libc::SYS_socketpair, other())].into(),
+        rules: [(libc::SYS_socket, other), (libc::SYS_socketpair, vec![all([not_unix()])])].into(),
         matched: errno(libc::EAFNOSUPPORT),
         otherwise: SeccompAction::Allow,
     }
@@ -243,7 +259,9 @@ mod tests {
 
     #[test]
     fn filters_compile_and_fit_the_kernel() {
-        for filter in [wrong_family(), not_permitted(), allow_list(&Ground::Machine { kvm: true })] {
+        for filter in
+            [wrong_family(false), wrong_family(true), not_permitted(), allow_list(&Ground::Machine { kvm: true })]
+        {
             let length = compile(filter).len();
             assert!((1..4096).contains(&length), "{length} instructions");
         }

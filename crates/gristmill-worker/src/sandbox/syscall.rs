@@ -1,5 +1,8 @@
 //! The few system calls that nix leaves unsafe or does not know.
-#![expect(unsafe_code, reason = "fork, capset, PR_CAPBSET_DROP, close_range and received descriptors have no safe API")]
+#![expect(
+    unsafe_code,
+    reason = "fork, capset, PR_CAPBSET_DROP, close_range, SIOCSIFFLAGS and received descriptors have no safe API"
+)]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -23,6 +26,19 @@ impl SingleThread {
         // SAFETY: no other thread exists (see `check`; the launcher starts none), so no lock can be held by one.
         unsafe { nix::unistd::fork() }
     }
+}
+
+/// The loopback device of a new network namespace is down. Any socket will do.
+pub(super) fn bring_up_loopback(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    // SAFETY: integers and arrays of them, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, letter) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = letter.cast_signed();
+    }
+    let flags = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = i16::try_from(flags).expect("both are among the lower bits");
+    // SAFETY: the call reads an ifreq, which `request` is, and keeps nothing of it.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
 }
 
 /// Gives up every capability for good: not even a program with file capabilities gets one back.

@@ -41,6 +41,8 @@ pub(crate) struct Spec {
     pub(crate) processes: u32,
     /// Without a memory cgroup: what all processes together may hold, watched by the sandbox's own init.
     pub(crate) watched_memory_bytes: Option<u64>,
+    /// Whether there is a way out: TCP to [`super::egress::PORT`] of the sandbox's own loopback, where the worker listens.
+    pub(crate) egress: bool,
     pub(crate) group: Option<Group>,
     /// The host user the app runs as; `None`: the user who runs the worker.
     pub(crate) host_ids: Option<super::HostIds>,
@@ -59,6 +61,8 @@ pub(crate) enum Ground {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
+    /// The socket at which the app asks to be connected to the world; it comes along. Said before all others.
+    Egress,
     /// The file system stands; a descriptor of `/out` comes along.
     Ready { landlock: bool },
     /// The app could not be started. Nothing of it has run.
@@ -109,6 +113,8 @@ pub enum Part {
     NoNewPrivileges,
     Landlock,
     Seccomp,
+    /// Not a wall, but a door in it.
+    Egress,
     /// Not a wall: the app's program itself could not be executed.
     Program,
 }
@@ -133,6 +139,7 @@ impl std::fmt::Display for Part {
             Self::NoNewPrivileges => "no new privileges",
             Self::Landlock => "Landlock",
             Self::Seccomp => "seccomp filter",
+            Self::Egress => "way to the network",
             Self::Program => "program",
         })
     }
@@ -183,8 +190,8 @@ pub(super) fn receive_spec(socket: BorrowedFd<'_>) -> std::io::Result<Option<(Sp
     Ok(Some((spec, channel)))
 }
 
-pub(super) fn send_report(socket: BorrowedFd<'_>, report: &Report, out: Option<&OwnedFd>) -> nix::Result<()> {
-    let descriptors: Vec<RawFd> = out.map(|fd| fd.as_fd().as_raw_fd()).into_iter().collect();
+pub(super) fn send_report(socket: BorrowedFd<'_>, report: &Report, along: Option<&OwnedFd>) -> nix::Result<()> {
+    let descriptors: Vec<RawFd> = along.map(|fd| fd.as_fd().as_raw_fd()).into_iter().collect();
     send(socket, &codec::encode(report), &descriptors)
 }
 

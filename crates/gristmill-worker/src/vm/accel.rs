@@ -103,6 +103,7 @@ impl Accel {
             entry: "",
             inputs: &[],
             lines: &[],
+            hosts: &[],
         };
         let ended = process::run_on(
             sandbox,

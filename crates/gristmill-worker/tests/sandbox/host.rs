@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::prison::{JOB_USER, Prison, config, is_root, marker, processes_with, text, wait_until};
 
 /// Set for a second process of this suite that runs one test, alone or on a host made poorer.
-const SECOND_PROCESS: &str = "GRISTMILL_TEST_SECOND_PROCESS";
+pub(crate) const SECOND_PROCESS: &str = "GRISTMILL_TEST_SECOND_PROCESS";
 
 #[tokio::test]
 async fn the_kernel_confirms_every_wall() {
@@ -127,7 +127,7 @@ async fn a_root_that_has_no_other_user_to_give_is_refused() {
     run_alone("host::a_root_that_has_no_other_user_to_give_is_refused", &mut in_poor_host);
 }
 
-fn run_alone(test: &str, command: &mut Command) {
+pub(crate) fn run_alone(test: &str, command: &mut Command) {
     let done = command.args(["--exact", test, "--nocapture"]).env(SECOND_PROCESS, "1").output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success() && said.contains("1 passed"), "{said}");

@@ -5,6 +5,7 @@
 
 mod bombs;
 mod contained;
+mod egress;
 mod endings;
 mod escapes;
 mod host;
@@ -17,8 +18,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::prison::{
-    HONEST_VARIABLE, HOSTILE_VARIABLE, LAUNCHER_VARIABLE, ORDINARY_USER, hostile_program, is_root, launcher,
-    rust_program,
+    HONEST_VARIABLE, HOSTILE_VARIABLE, LAUNCHER_VARIABLE, ORDINARY_USER, REACHING_VARIABLE, hostile_program, is_root,
+    launcher, reaching_program, rust_program,
 };
 
 #[test]
@@ -42,6 +43,7 @@ fn as_an_ordinary_user() {
     let done = Command::new(suite)
         .env(LAUNCHER_VARIABLE, copy(&launcher(), "launcher"))
         .env(HOSTILE_VARIABLE, copy(&hostile_program(), "hostile"))
+        .env(REACHING_VARIABLE, copy(&reaching_program(), "reaching"))
         .env(HONEST_VARIABLE, copy(&rust_program(), "honest"))
         .env("TMPDIR", &home)
         .current_dir("/")

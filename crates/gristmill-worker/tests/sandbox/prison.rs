@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use gristmill_proto::digest::Digest;
+use gristmill_proto::host::HostPort;
 use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::{JobSpec, Limits};
 use gristmill_proto::outcome::Exit;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const LAUNCHER_VARIABLE: &str = "GRISTMILL_TEST_LAUNCHER";
 pub(crate) const HOSTILE_VARIABLE: &str = "GRISTMILL_TEST_HOSTILE";
 pub(crate) const HONEST_VARIABLE: &str = "GRISTMILL_TEST_HONEST";
+pub(crate) const REACHING_VARIABLE: &str = "GRISTMILL_TEST_REACHING";
 /// The host user apps run as when the suite runs as root: one known beforehand, so that victims can be of that user.
 pub(crate) const JOB_USER: u32 = 1_899_999_999;
 /// The user the suite runs as the second time. Has no entry in /etc/passwd and needs none.
@@ -53,8 +55,18 @@ pub(crate) fn hostile_program() -> PathBuf {
 /// Compiled once per run of the suite.
 pub(crate) fn rust_program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let rustc = || compile("rustc", &["--edition=2024", "-Ctarget-feature=+crt-static"], "honest_program.rs");
-    PROGRAM.get_or_init(|| std::env::var_os(HONEST_VARIABLE).map_or_else(rustc, PathBuf::from)).clone()
+    PROGRAM.get_or_init(|| in_rust(HONEST_VARIABLE, "honest_program.rs")).clone()
+}
+
+/// Compiled once per run of the suite.
+pub(crate) fn reaching_program() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| in_rust(REACHING_VARIABLE, "reaching_program.rs")).clone()
+}
+
+fn in_rust(variable: &str, source: &str) -> PathBuf {
+    let rustc = || compile("rustc", &["--edition=2024", "-Ctarget-feature=+crt-static"], source);
+    std::env::var_os(variable).map_or_else(rustc, PathBuf::from)
 }
 
 fn compile(compiler: &str, options: &[&str], source: &str) -> PathBuf {
@@ -79,6 +91,7 @@ pub(crate) struct Prison {
     pub(crate) sandbox: Sandbox,
     pub(crate) limits: Limits,
     pub(crate) inputs: Vec<(String, PathBuf)>,
+    pub(crate) hosts: Vec<HostPort>,
 }
 
 impl Prison {
@@ -93,7 +106,7 @@ impl Prison {
         let sandbox = Sandbox::open(config()).await.unwrap();
         let limits =
             Limits { wall_ms: 20_000, memory_bytes: 64 << 20, disk_bytes: 8 << 20, processes: 32, ..Limits::default() };
-        Self { dir, app, sandbox, limits, inputs: Vec::new() }
+        Self { dir, app, sandbox, limits, inputs: Vec::new(), hosts: Vec::new() }
     }
 
     /// A file that everyone on the host can read.
@@ -123,6 +136,7 @@ impl Prison {
             entry: "hostile",
             inputs: &self.inputs,
             lines: &[],
+            hosts: &self.hosts,
         };
         process::run(&self.sandbox, &attempt, progress, cancel).await
     }

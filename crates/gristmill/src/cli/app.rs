@@ -454,7 +454,7 @@ async fn start(args: RunArgs, shutdown: CancellationToken) -> Result<()> {
         let job = JobSpec {
             args: arguments(&manifest.args, &manifest.params, &values).into_iter().chain(own).collect(),
             inputs,
-            require: manifest.require,
+            require: manifest.requirements(),
             limits: manifest.limits.unwrap_or_default(),
             retries: 0,
             ..JobSpec::new(digest)

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use gristmill_proto::app::Runtime;
 use gristmill_proto::digest::Digest;
+use gristmill_proto::host::HostPort;
 use gristmill_proto::id::ProviderId;
 use gristmill_proto::requirement::is_label;
 use gristmill_worker::policy::Policy;
@@ -50,6 +51,9 @@ pub(super) struct WorkerArgs {
     /// Never run what this provider has signed
     #[arg(long = "deny-provider", value_name = "ID")]
     providers_denied: Vec<ProviderId>,
+    /// Let apps that ask for it reach this host of the Internet, `*.NAME:PORT` or `*:PORT` for many; several times for several
+    #[arg(long = "allow-host", value_name = "NAME:PORT")]
+    hosts_allowed: Vec<HostPort>,
     /// Offer this runtime alone, of process, wasm, container and vm; several times for several [default: all that work here]
     #[arg(long = "runtime", value_name = "NAME")]
     runtimes_allowed: Vec<Runtime>,
@@ -95,6 +99,7 @@ pub(super) async fn run(args: WorkerArgs, shutdown: CancellationToken) -> Result
             apps_denied: args.apps_denied.into_iter().collect(),
             providers_allowed: args.providers_allowed.into_iter().collect(),
             providers_denied: args.providers_denied.into_iter().collect(),
+            hosts_allowed: args.hosts_allowed,
             runtimes_allowed: args.runtimes_allowed.into_iter().collect(),
         },
     };
