@@ -168,7 +168,7 @@ fn the_network_is_the_owners_to_grant() {
     let data = lab.path("generous");
     let args = ["worker", "--pool", &lab.url, "--data-dir", text(&data), "--allow-host", "*:443"];
     let _worker = Role::start(&args, &lab.path("generous.log"));
-    lab.says("until gristmill jobs | grep -q done; do sleep 0.1; done");
+    lab.says("until grep -q HTTP run.log; do sleep 0.1; done");
     let said = std::fs::read_to_string(lab.path("run.log")).unwrap();
     assert!(said.contains("by http://127.0.0.1:3128") && said.contains("HTTP/1.1 403"), "{said}");
     let refused = lab.fails("gristmill worker --allow-host example.org --data-dir other");

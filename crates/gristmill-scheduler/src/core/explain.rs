@@ -1,6 +1,7 @@
 //! Why a job does not run, from what the matcher itself looks at.
 
 use gristmill_proto::id::{JobId, WorkerId};
+use gristmill_proto::requirement::NETWORK;
 use gristmill_proto::view::{Condition, WhyJob, WhyWorker};
 
 use super::class::Needs;
