@@ -66,7 +66,7 @@ async fn an_app_reaches_what_it_may_and_nothing_else() {
     assert!(heard[1].ends_with("said through it\n") || heard[1].ends_with("said through it"), "{}", heard[1]);
     begins(2, "HTTP/1.1 403");
     assert!(heard[2].contains("not among the hosts"), "{}", heard[2]);
-    for private in 3..6 {
+    for private in [3, 4, 5] {
         begins(private, "HTTP/1.1 403");
         assert!(heard[private].contains("no address on the public Internet"), "{}", heard[private]);
     }
