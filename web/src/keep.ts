@@ -17,6 +17,13 @@ export interface Payment {
   order?: Hex;
 }
 
+/** A near miss that the user took: with the half key, enough to make its key again. */
+export interface Taken {
+  order: Hex;
+  record: Hex;
+  address: string;
+}
+
 export interface Search {
   version: 1;
   publicKey: Hex;
@@ -27,6 +34,8 @@ export interface Search {
   saved: boolean;
   payment?: Payment;
   address?: string;
+  /** The latest is the closest. */
+  taken?: Taken[];
 }
 
 const PREFIX = "gristmill/search/";

@@ -39,6 +39,14 @@ export function readHalfKey(text: string): { halfKey: Hex; publicKey: Hex } {
   return { halfKey: toHex(bytes), publicKey: toHex(publicKeyOf(numberOf(bytes))) };
 }
 
+/** What is true of all keys that come from one half. */
+export const SHARED_HALF =
+  "Its key comes from the same half as the key of the address you ordered: whoever learns one of them can compute the other.";
+
+export function nearMissFile(beginning: string, address: string, privateKey: bigint, order: Hex): string {
+  return `${finishedKeyFile(beginning, address, privateKey, order)}\n${SHARED_HALF}\n`;
+}
+
 export function finishedKeyFile(pattern: string, address: string, privateKey: bigint, order: Hex): string {
   const lines = [
     `Bitcoin address that starts with ${pattern}`,

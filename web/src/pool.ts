@@ -43,8 +43,14 @@ export interface Job {
   progress: { done: number; rate_per_s: number };
   workers: number;
   /** The best near miss so far. */
-  closest?: { score: number; text: string } | null;
+  closest?: NearMiss | null;
   results: { task: number; worker: string; answer: string | null; verdict: "pending" | "certified" | "rejected" }[];
+}
+
+/** An address that has some of the letters, and where it was met: with the requester's half, that gives its key. */
+export interface NearMiss {
+  text: string;
+  record: Hex;
 }
 
 export interface WorkerInfo {
@@ -169,9 +175,14 @@ function isJob(value: unknown): value is Job {
     Number.isFinite(value.progress.done) &&
     Number.isFinite(value.progress.rate_per_s) &&
     isObject(value.tasks) &&
+    (value.closest === undefined || value.closest === null || isNearMiss(value.closest)) &&
     Array.isArray(value.results) &&
     value.results.every((result) => isObject(result) && isHex(result.worker))
   );
+}
+
+function isNearMiss(value: unknown): value is NearMiss {
+  return isObject(value) && typeof value.text === "string" && isHex(value.record);
 }
 
 export function isFinal(state: JobState): boolean {

@@ -1,33 +1,46 @@
-/** The test's own derivations, sharing no code with the page. */
-import { secp256k1 } from "@noble/curves/secp256k1";
-import { ripemd160 } from "@noble/hashes/legacy";
-import { sha256 } from "@noble/hashes/sha2";
+/**
+ * Judges that share no code with the page: a wallet library whose curve is Bitcoin Core's libsecp256k1, and OpenSSL.
+ */
+import assert from "node:assert/strict";
+import { createECDH, createHash } from "node:crypto";
+import { address as addresses, payments, Psbt, Transaction } from "bitcoinjs-lib";
+import { ECPairFactory } from "ecpair";
+import * as secp256k1 from "tiny-secp256k1";
 import { parseAbi } from "viem";
 
 const ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+const ECPair = ECPairFactory(secp256k1);
 
-function decodeBase58(text) {
-  const value = [...text].reduce((sum, character) => sum * 58n + BigInt(ALPHABET.indexOf(character)), 0n);
-  return Buffer.from(value.toString(16).padStart(2 * 38, "0"), "hex");
+/** Imports a key as a wallet does, sees that it can spend what its address holds, and gives that address. */
+export function importedBy(wif) {
+  const key = ECPair.fromWIF(wif);
+  const { address, hash } = payments.p2pkh({ pubkey: key.publicKey });
+  assert.deepEqual(Buffer.from(hash), hashByOpenSsl(key.privateKey));
+  spend(key, address);
+  return address;
 }
 
-function encodeBase58(bytes) {
-  let value = BigInt(`0x${Buffer.from(bytes).toString("hex")}`);
-  let text = "";
-  for (; value > 0n; value /= 58n) text = ALPHABET[Number(value % 58n)] + text;
-  const zeros = bytes.findIndex((byte) => byte !== 0);
-  return "1".repeat(zeros) + text;
+/** The library takes its hashes from where the page does, so this one does not. */
+function hashByOpenSsl(privateKey) {
+  const curve = createECDH("secp256k1");
+  curve.setPrivateKey(privateKey);
+  const hash = (name, bytes) => createHash(name).update(bytes).digest();
+  return hash("ripemd160", hash("sha256", curve.getPublicKey(null, "compressed")));
 }
 
-const checksum = (bytes) => sha256(sha256(bytes)).slice(0, 4);
-
-export function addressOfWif(wif) {
-  const bytes = decodeBase58(wif);
-  const [payload, check] = [bytes.subarray(0, 34), bytes.subarray(34)];
-  if (payload[0] !== 0x80 || payload[33] !== 1 || !Buffer.from(checksum(payload)).equals(check))
-    throw new Error("not a WIF");
-  const hash = Buffer.concat([Buffer.of(0), ripemd160(sha256(secp256k1.getPublicKey(payload.subarray(1, 33), true)))]);
-  return encodeBase58(Buffer.concat([hash, checksum(hash)]));
+/** Signs for a coin at this address, and has the signature judged against the coin's script. */
+function spend(key, address) {
+  const coin = new Transaction();
+  coin.addInput(new Uint8Array(32), 0);
+  coin.addOutput(addresses.toOutputScript(address), 10_000n);
+  const spending = new Psbt()
+    .addInput({ hash: coin.getId(), index: 0, nonWitnessUtxo: coin.toBuffer() })
+    .addOutput({ address, value: 9_000n })
+    .signInput(0, key);
+  assert.ok(
+    spending.validateSignaturesOfInput(0, (publicKey, hash, signed) => secp256k1.verify(hash, publicKey, signed)),
+  );
+  spending.finalizeAllInputs();
 }
 
 /** Price of a pattern as the page shows it: ranges without the exact edges are near enough for a price. */

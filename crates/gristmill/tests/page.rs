@@ -15,7 +15,7 @@ fn a_person_orders_follows_and_finishes_in_the_browser() {
     let log = dir.path().join("dev.log");
     let data = dir.path().join("dev");
     let grid = Role::start_until(
-        &["dev", "--json", "--data-dir", text(&data), "--port", "0", "--chain-port", "0"],
+        &["dev", "--json", "--data-dir", text(&data), "--port", "0", "--chain-port", "0", "--workers", "2"],
         &log,
         |line| line.contains("\"serving\""),
     );

@@ -96,3 +96,14 @@ function distance(a: string, b: string): number {
 }
 
 const LOOK_ALIKES: Record<string, string> = { "0": "o", O: "o", I: "i", "1": "i", l: "L", i: "L", b: "6" };
+
+/** How much of the pattern an address has, from the first letter on. */
+export function lettersShared(address: string, pattern: string): number {
+  const differs = [...pattern].findIndex((letter, at) => address[at] !== letter);
+  return differs < 0 ? pattern.length : differs;
+}
+
+/** What fits and the letter that does not: "1LoVEx" in a search for 1LoVErs. */
+export function beginningOf(address: string, pattern: string): string {
+  return address.slice(0, lettersShared(address, pattern) + 1);
+}

@@ -15,9 +15,10 @@ import type { Params } from "./params";
 const { n: N, Fp } = secp256k1.CURVE;
 const LAMBDA = 0x5363ad4cc05c30e0a5261c028812645a122e22ea20816678df02967c1b23bd72n;
 const BETA = 0x7ae96a2b657c07106e64479eac3434e99cf0497512f58995c1396c28719501een;
+const ANSWER_BYTES = 29;
 const RESULT_BYTES = 93;
 
-/** What the shop remembers of a result: enough to make the key. */
+/** What the shop remembers of a result, and the pool of a near miss: enough to make the key. */
 export interface Answer {
   worker: Uint8Array;
   index: bigint;
@@ -28,12 +29,16 @@ export interface Result extends Answer {
   q: { x: bigint; y: bigint };
 }
 
+/** `worker ‖ index ‖ image`: a near miss, and how a result begins. */
+export function unpackAnswer(bytes: Uint8Array): Answer {
+  if (bytes.length !== ANSWER_BYTES) throw new RangeError(`an answer has ${ANSWER_BYTES} bytes, not ${bytes.length}`);
+  return { worker: bytes.slice(0, 20), index: numberOf(bytes.subarray(20, 28)), image: bytes[28] as number };
+}
+
 export function unpackResult(bytes: Uint8Array): Result {
   if (bytes.length !== RESULT_BYTES) throw new RangeError(`a result has ${RESULT_BYTES} bytes, not ${bytes.length}`);
   return {
-    worker: bytes.slice(0, 20),
-    index: numberOf(bytes.subarray(20, 28)),
-    image: bytes[28] as number,
+    ...unpackAnswer(bytes.subarray(0, ANSWER_BYTES)),
     q: { x: numberOf(bytes.subarray(29, 61)), y: numberOf(bytes.subarray(61, 93)) },
   };
 }
@@ -56,13 +61,41 @@ export interface Combined {
   offset: bigint;
 }
 
+/** Makes the key of what was ordered: throws unless the address lies in the ordered ranges. */
+export function combine(order: Uint8Array, params: Params, halfKey: bigint, answer: Answer): Combined {
+  const { hash, ...combined } = combineAny(order, params.publicKey, halfKey, answer);
+  if (!contains(params.ranges, numberOf(hash))) {
+    throw new ResultMismatch(`The address ${combined.address} is not what was ordered.`);
+  }
+  return combined;
+}
+
+/** Makes the key of a near miss: throws unless its address is the one that the pool has shown. */
+export function combineNear(
+  order: Uint8Array,
+  publicKey: Uint8Array,
+  halfKey: bigint,
+  answer: Answer,
+  shown: string,
+): Combined {
+  const { hash: _, ...combined } = combineAny(order, publicKey, halfKey, answer);
+  if (combined.address !== shown) {
+    throw new ResultMismatch(`The pool has shown ${shown}, but its answer gives ${combined.address}.`);
+  }
+  return combined;
+}
+
 /**
  * Makes the key and re-derives its address along two paths that share nothing but the hash functions: from the
- * private key, and from the public points alone, as the contract did. Throws unless both give the same address, in
- * the ordered ranges.
+ * private key, and from the public points alone, as the contract does. Throws unless both give the same address.
  */
-export function combine(order: Uint8Array, params: Params, halfKey: bigint, answer: Answer): Combined {
-  if (toHex(publicKeyOf(halfKey)) !== toHex(params.publicKey)) {
+function combineAny(
+  order: Uint8Array,
+  publicKey: Uint8Array,
+  halfKey: bigint,
+  answer: Answer,
+): Combined & { hash: Uint8Array } {
+  if (toHex(publicKeyOf(halfKey)) !== toHex(publicKey)) {
     throw new ResultMismatch("This key is not the one that the order was made with.");
   }
   if (answer.image > 5) throw new ResultMismatch("The answer names an image of the point that does not exist.");
@@ -76,14 +109,11 @@ export function combine(order: Uint8Array, params: Params, halfKey: bigint, answ
   const privateKey = isOdd(turned) === odd ? turned : N - turned;
   const address = addressOfPrivateKey(privateKey);
 
-  const hash = hashOfImage(pointOf(params.publicKey, offset), power, odd);
+  const hash = hashOfImage(pointOf(publicKey, offset), power, odd);
   if (addressOf(hash) !== address) {
     throw new ResultMismatch("The private key and the public points give different addresses.");
   }
-  if (!contains(params.ranges, numberOf(hash))) {
-    throw new ResultMismatch(`The address ${address} is not what was ordered.`);
-  }
-  return { privateKey, address, offset };
+  return { privateKey, address, offset, hash };
 }
 
 /** Q = P + k·G */

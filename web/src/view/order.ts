@@ -12,6 +12,7 @@ import { foundIn, isFinal } from "../pool";
 import { explain, Problem } from "../problem";
 import { type OrderState, type OrderWatch, watchOrder } from "../watch";
 import { announce, byId, el, renderWhen, setAttribute, setText, showProblem, svg } from "./dom";
+import { type Fate, mountNearMisses, showNearMisses } from "./near-miss";
 import { drawPlot } from "./plot";
 import { mountResult, showResult } from "./result";
 import { stageItem, stagesOf } from "./stages";
@@ -29,6 +30,7 @@ export function openSearch(shop: Shop, order: Hex): void {
   closeSearch();
   build();
   mountResult(byId("result"), order);
+  mountNearMisses(byId("near"));
   const readerOf = () => (app.wallet?.chainId === shop.info.chainId ? app.wallet.reader : shop.node);
   watch = watchOrder(shop.info, shop.node, readerOf, order, showSearch);
   showSearch();
@@ -61,6 +63,7 @@ function build(): void {
         el("p", { id: "link-text", class: "help", role: "status" }),
       ),
     ),
+    el("div", { id: "near" }),
     el("dl", { class: "facts", id: "search-facts" }),
     el(
       "figure",
@@ -110,10 +113,19 @@ export function showSearch(): void {
   showPlot(state);
   showRefund(state, phase);
   showResult(byId("result"), state);
+  showNearMisses(state, patternOf(state), FATES[phase] ?? "open");
   renderWhen(byId("order-number"), state.id, () => ["Order ", el("code", { class: "hex whole" }, state.id)]);
 }
 
 type Phase = "looking" | "waiting" | "searching" | "checking" | "settled" | "refunded" | "overdue" | "stopped";
+
+const FATES: Partial<Record<Phase, Fate>> = {
+  checking: "found",
+  settled: "found",
+  refunded: "given up",
+  overdue: "given up",
+  stopped: "given up",
+};
 
 function phaseOf({ placed, status, settlement, job, overdue }: OrderState): Phase {
   if (settlement) return "settled";
@@ -231,7 +243,9 @@ function showFacts(state: OrderState, phase: Phase): void {
     [
       "Rate",
       perSecond > 0 ? rate(perSecond) : "–",
-      job && job.workers > 0 ? `${job.workers} ${job.workers === 1 ? "worker" : "workers"} now` : "",
+      job && job.workers > 0 && phase === "searching"
+        ? `${job.workers} ${job.workers === 1 ? "worker" : "workers"} now`
+        : "",
     ],
     [
       "Addresses tried",

@@ -49,10 +49,12 @@ function rowsOf(): Row[] {
 }
 
 function rowOfSearch(search: Search): Row {
-  const { payment, pattern, address, createdAt } = search;
+  const { payment, pattern, address, taken, createdAt } = search;
   const elsewhere =
     payment && app.shop && payment.chainId !== app.shop.info.chainId ? ` on chain ${payment.chainId}` : "";
-  const state = address ?? (payment?.order ? "paid; open it to follow" : "waiting for the chain");
+  const near = taken?.at(-1);
+  const open = near ? `taken on the way: ${near.address}` : "paid; open it to follow";
+  const state = address ?? (payment?.order ? open : "waiting for the chain");
   return { order: payment?.order ?? null, pattern, detail: `${when(createdAt)}${elsewhere}: ${state}`, search };
 }
 

@@ -1,25 +1,21 @@
 /** The address and its key: made here, from what the chain says, and shown only when two derivations agree. */
 import { app, changed, forget, keep, searchOf } from "../app";
-import { wifOf } from "../bitcoin/address";
 import { bytesOf, fromHex, type Hex, numberOf, toHex } from "../bytes";
 import type { Search } from "../keep";
-import { finishedKeyFile, halfKeyName, readHalfKey } from "../key";
+import { finishedKeyFile, halfKeyName } from "../key";
 import { Problem } from "../problem";
 import { type Answer, type Combined, combine, pointOf, ResultMismatch, unpackResult } from "../vanity/result";
 import type { Params } from "../vanity/params";
 import type { OrderState } from "../watch";
-import { announce, byId, confirmed, copyButton, download, el, renderWhen, showProblem } from "./dom";
+import { announce, byId, confirmed, download, el, renderWhen, showProblem } from "./dom";
+import { keyFileInput } from "./key-file";
 import { patternOf } from "./order";
+import { addressLine, hideKeys, isSaved, keyControls } from "./owned-address";
 
-let shownKey = false;
-let savedFinished = false;
 let announced = "";
-let keyProblem: Problem | null = null;
 
 export function mountResult(container: HTMLElement, order: Hex): void {
-  shownKey = false;
-  savedFinished = false;
-  keyProblem = null;
+  hideKeys();
   announced = announced === order ? order : "";
   container.append(el("div", { id: "result-slot" }), el("div", { role: "alert", id: "result-problem" }));
 }
@@ -40,14 +36,13 @@ export function showResult(_container: HTMLElement, state: OrderState): void {
   const slot = byId("result-slot");
   if (!search) {
     renderWhen(slot, ["key", params.publicKey], () => [askForKey(state, params, pattern)]);
-    showProblem(byId("result-problem"), keyProblem);
     return;
   }
   if (!search.halfKey) return;
   try {
     const finished = finish(state, params, search, pattern);
     if (!finished) return;
-    renderWhen(slot, ["address", finished.address, shownKey, search.publicKey], () => [panel(finished, search)]);
+    renderWhen(slot, ["address", finished.address, search.publicKey], () => [panel(finished, search)]);
     showProblem(byId("result-problem"), null);
     remember(search, finished);
   } catch (error) {
@@ -93,58 +88,19 @@ function remember(search: Search, { address, order }: Finished): void {
 
 function panel(finished: Finished, search: Search): HTMLElement {
   const { address, pattern, privateKey, order } = finished;
-  const toggle = () => {
-    shownKey = !shownKey;
-    const box = byId("wif-box");
-    box.hidden = !shownKey;
-    const button = byId("show-wif");
-    button.setAttribute("aria-expanded", String(shownKey));
-    button.textContent = shownKey ? "Hide the private key" : "Show the private key";
-  };
-  const save = () => {
-    download(`${address}.txt`, finishedKeyFile(pattern, address, privateKey, order));
-    savedFinished = true;
-  };
+  const file = finishedKeyFile(pattern, address, privateKey, order);
+  const owned = { suffix: "", beginning: pattern, address, privateKey, file };
   return el(
     "div",
     { class: "panel result" },
     el("h2", { id: "result-title" }, "Your address"),
-    el(
-      "p",
-      { class: "address", id: "address", "data-address": address },
-      el("span", { class: "fixed" }, pattern),
-      address.slice(pattern.length),
-    ),
+    addressLine(owned),
     el(
       "p",
       { class: "state good" },
       "Derived twice in this browser, from the private key and from the public points, and both agree. The contract has checked it, too.",
     ),
-    el(
-      "div",
-      { class: "row" },
-      el("button", { type: "button", class: "button primary", id: "save-result", click: save }, "Save address and key"),
-      copyButton("copy-address", "Copy the address", () => address),
-      el(
-        "button",
-        {
-          type: "button",
-          class: "button",
-          id: "show-wif",
-          "aria-expanded": String(shownKey),
-          "aria-controls": "wif-box",
-          click: toggle,
-        },
-        shownKey ? "Hide the private key" : "Show the private key",
-      ),
-    ),
-    el(
-      "div",
-      { id: "wif-box", class: "secret", hidden: !shownKey },
-      el("p", {}, "Whoever sees this can spend what the address holds:"),
-      el("p", {}, el("code", { class: "hex whole", id: "wif" }, wifOf(privateKey))),
-      copyButton("copy-wif", "Copy the private key", () => wifOf(privateKey)),
-    ),
+    ...keyControls(owned),
     el(
       "p",
       { class: "help" },
@@ -165,9 +121,11 @@ function panel(finished: Finished, search: Search): HTMLElement {
 }
 
 async function remove(search: Search): Promise<void> {
-  const text = savedFinished
-    ? "You saved the address and its key in this visit. Without that file the address is lost."
-    : "You have not saved the finished key in this visit. Without it, or your saved half, the address and what it holds are lost for ever.";
+  const addresses = [search.address, ...(search.taken ?? []).map(({ address }) => address)];
+  const unsaved = addresses.filter((address) => address && !isSaved(address)).join(" and ");
+  const text = unsaved
+    ? `You have not saved the finished key of ${unsaved} in this visit. Without it, or your saved half, the address and what it holds are lost for ever.`
+    : "You saved what was found and its key in this visit. Without that file the address is lost.";
   if (await confirmed("Delete the key from this browser?", text, "Delete it")) {
     forget(search.publicKey);
     byId("search-title").focus();
@@ -272,11 +230,6 @@ function record({ pattern, address, params, offset, answer, order }: Finished): 
 // A browser that does not have the key
 
 function askForKey(state: OrderState, params: Params, pattern: string): HTMLElement {
-  const input = el("input", { type: "file", id: "key-file", accept: ".txt,text/plain" });
-  input.addEventListener("change", async () => {
-    const file = input.files?.[0];
-    if (file) takeKey(await file.text(), state, params, pattern);
-  });
   return el(
     "div",
     { class: "panel" },
@@ -286,33 +239,6 @@ function askForKey(state: OrderState, params: Params, pattern: string): HTMLElem
       {},
       "The address is made from the answer on the chain and the half that you saved when ordering. Open that file here; it is not sent anywhere.",
     ),
-    el("label", { for: "key-file" }, "File with your half of the key"),
-    input,
+    keyFileInput(state, toHex(params.publicKey), pattern),
   );
-}
-
-function takeKey(text: string, state: OrderState, params: Params, pattern: string): void {
-  const { info } = app.shop ?? {};
-  try {
-    const key = readHalfKey(text.slice(0, 10_000));
-    if (key.publicKey !== toHex(params.publicKey)) throw new TypeError("It is the half of another order.");
-    if (!info || !state.placed) return;
-    const { requester } = state.placed.details;
-    const startedAt = state.placed.placedAtMs;
-    const payment = {
-      chainId: info.chainId,
-      shop: info.shop,
-      market: info.market,
-      requester,
-      startedAt,
-      tx: state.placed.tx,
-      order: state.id,
-    };
-    keep({ version: 1, ...key, pattern, createdAt: startedAt, saved: true, payment });
-    keyProblem = null;
-  } catch (error) {
-    const hint = `The right file names the public half ${toHex(params.publicKey).slice(0, 14)}…`;
-    keyProblem = new Problem("This file cannot be used.", error instanceof Error ? error.message : String(error), hint);
-  }
-  showResult(byId("result"), state);
 }

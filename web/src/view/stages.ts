@@ -78,7 +78,7 @@ export function stagesOf(state: OrderState, others: number): Stage[] {
         : job?.state === "queued"
           ? `waiting for a free worker${others > 0 ? `; ${others} other ${others === 1 ? "search takes" : "searches take"} turns with it` : ""}`
           : job && job.progress.done > 0
-            ? `${inWords(job.progress.done)} addresses tried${job.closest ? `; closest so far ${job.closest.text}` : ""}`
+            ? `${inWords(job.progress.done)} addresses tried`
             : "",
     ),
     stage(

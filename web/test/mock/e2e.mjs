@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { openBrowser, shoot, trustNothing, watchPage } from "../browser.mjs";
+import { importedBy } from "../independent.mjs";
 import { startMockPool } from "./pool.mjs";
 
 const SHOTS = process.env.SHOTS ?? mkdtempSync(join(tmpdir(), "gristmill-mock-"));
@@ -99,6 +100,62 @@ test("an order past its deadline is refunded to the account, and withdrawn", asy
   await context.close();
 });
 
+test("a near miss that does not fit is not shown; one that fits outlives the order, and another browser can take it", async () => {
+  mock.jobs.forEach((job) => job.stop());
+  mock.control.lies = true;
+  const context = await browser.newContext({ viewport: { width: 390, height: 844 }, acceptDownloads: true });
+  const page = await context.newPage();
+  const seen = watchPage(page, mock.url);
+  const [half] = await Promise.all([page.waitForEvent("download"), order(page, "1LoVErs")]);
+  await page.click("#take-closest", { timeout: 60_000 });
+  await page.waitForSelector("#near-problem .problem");
+  assert.match(
+    await page.textContent("#near-problem"),
+    /does not fit, so nothing is shown.*The pool has shown 1.*Do not use it/s,
+  );
+  assert.equal(await page.isVisible("#near-taken section"), false);
+  await shoot(page, SHOTS, "phone-near-miss-false");
+  await trustNothing(page, "false near miss");
+
+  mock.control.lies = false;
+  await page.waitForFunction(
+    (text) => document.querySelector("#address-closest").dataset.address !== text,
+    await page.getAttribute("#address-closest", "data-address"),
+  );
+  await page.click("#take-closest");
+  const taken = await page.getAttribute("#address-near-1", "data-address");
+  assert.equal(await page.isVisible("#near-problem .problem"), false);
+
+  await rpc("evm_increaseTime", [4_000]);
+  await rpc("evm_mine");
+  await page.clock.install({ time: Date.now() + 4_000_000 });
+  await page.reload();
+  await page.waitForSelector("#refund-button", { timeout: 60_000 });
+  await page.click("#refund-button");
+  await page.waitForSelector("#withdraw", { timeout: 60_000 });
+  assert.equal(await page.getAttribute("#address-near-1", "data-address"), taken);
+  await shoot(page, SHOTS, "phone-near-miss-refunded");
+  await trustNothing(page, "near miss, refunded");
+
+  const second = await browser.newContext({ viewport: { width: 390, height: 844 } });
+  const other = await second.newPage();
+  await other.goto(page.url());
+  await other.click("#near-offer summary");
+  await shoot(other, SHOTS, "phone-near-miss-elsewhere");
+  await trustNothing(other, "near miss elsewhere");
+  await other.setInputFiles("#key-file", await half.path());
+  await other.click("#take-closest");
+  await other.waitForSelector("#address-near-1");
+  await other.click("#show-wif-near-1");
+  assert.equal(
+    importedBy(await other.textContent("#wif-near-1")),
+    await other.getAttribute("#address-near-1", "data-address"),
+  );
+  seen.expectClean();
+  await context.close();
+  await second.close();
+});
+
 test("an order that the pool declines says why, and the money comes back", async () => {
   mock.control.declines = true;
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
@@ -113,7 +170,7 @@ test("an order that the pool declines says why, and the money comes back", async
 });
 
 test("the browser test of the real pool passes here, too", async () => {
-  const env = { ...process.env, PAGE_URL: mock.url, PATTERN: "1Lo", SHOTS };
+  const env = { ...process.env, PAGE_URL: mock.url, PATTERN: "1Lo", HARDER: "", SHOTS };
   const child = spawn(process.execPath, [new URL("../e2e.mjs", import.meta.url).pathname], { env, stdio: "inherit" });
   assert.equal(await new Promise((resolve) => child.on("exit", resolve)), 0);
 });

@@ -30,7 +30,7 @@ export async function startMockPool({
   const chain = await deploy(rpc, duration);
   const jobs = [];
   const listeners = new Set();
-  const control = { down: false, settles, declines, rateMax };
+  const control = { down: false, lies: false, settles, declines, rateMax };
   followOrders(chain, jobs, (job) => listeners.forEach((listener) => listener(job)), control);
 
   const server = createServer((request, response) => {
@@ -128,6 +128,10 @@ function followOrders(chain, jobs, publish, control) {
   }, 500);
 }
 
+function mistold(closest) {
+  return closest && { ...closest, text: `${closest.text.slice(0, -1)}${closest.text.endsWith("a") ? "b" : "a"}` };
+}
+
 function startJob(chain, id, order, details, publish, control) {
   const worker = mnemonicToAccount(MNEMONIC, { addressIndex: 7 }).address.toLowerCase();
   const view = {
@@ -162,8 +166,13 @@ function startJob(chain, id, order, details, publish, control) {
     search = new Worker(new URL("./search.mjs", import.meta.url), {
       workerData: { order, worker, params: details.params, rateMax: control.rateMax },
     });
-    search.on("message", async ({ done, rate, result }) => {
-      change({ state: "running", workers: 2, progress: { done, rate_per_s: rate } });
+    search.on("message", async ({ done, rate, closest, result }) => {
+      change({
+        state: "running",
+        workers: 2,
+        closest: control.lies ? mistold(closest) : closest,
+        progress: { done, rate_per_s: rate },
+      });
       if (!result || !control.settles) return;
       change({ results: [{ task: 3, lease: 9, worker, answer: result, files: [], verdict: "pending" }] });
       await new Promise((resolve) => setTimeout(resolve, 700));

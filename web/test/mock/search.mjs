@@ -4,6 +4,7 @@ import { secp256k1 } from "@noble/curves/secp256k1";
 import { ripemd160 } from "@noble/hashes/legacy";
 import { sha256 } from "@noble/hashes/sha2";
 import { keccak_256 } from "@noble/hashes/sha3";
+import { payments } from "bitcoinjs-lib";
 
 const { order, worker, params, rateMax } = workerData;
 const { ProjectivePoint: Point, CURVE } = secp256k1;
@@ -21,6 +22,34 @@ for (let at = 33; at < packed.length; at += 40) {
 }
 const fits = (hash) => ranges.some(([lo, hi]) => Buffer.compare(lo, hash) <= 0 && Buffer.compare(hash, hi) <= 0);
 
+const addressOf = (hash) => payments.p2pkh({ hash }).address;
+const shared = (a, b) => [...a].findIndex((letter, at) => b[at] !== letter);
+const edges = ranges.flat().map(addressOf);
+const wanted = edges[0].slice(
+  0,
+  Math.min(
+    ...edges
+      .slice(1)
+      .map((edge) => shared(edge, edges[0]))
+      .filter((at) => at >= 0),
+  ),
+);
+
+/** Near misses lie up to a million widths beside what is wanted. */
+const isNear = (hash) =>
+  ranges.some(([lo, hi]) => {
+    const width = 1_000_000n * (number(hi) - number(lo) + 1n);
+    return number(hash) >= number(lo) - width && number(hash) <= number(hi) + width;
+  });
+let closest = null;
+
+function lookAtMiss(hash, place) {
+  if (!isNear(hash)) return;
+  const text = addressOf(hash);
+  const score = shared(wanted, text);
+  if (score > (closest?.score ?? 0)) closest = { score, text, record: place };
+}
+
 const base = number(keccak_256(Buffer.concat([bytes(order), bytes(worker)]))) % CURVE.n;
 const step = Point.BASE;
 let point = Point.fromHex(packed.subarray(0, 33)).add(Point.BASE.multiply(base));
@@ -30,7 +59,7 @@ let reportedAt = 0;
 
 const report = (result) => {
   reportedAt = Date.now();
-  parentPort.postMessage({ done, rate: (done * 1000) / Math.max(1, reportedAt - startedAt), result });
+  parentPort.postMessage({ done, rate: (done * 1000) / Math.max(1, reportedAt - startedAt), closest, result });
 };
 
 function tryImages({ x, y }, index) {
@@ -39,8 +68,10 @@ function tryImages({ x, y }, index) {
     if (image % 2 === 0) Buffer.from(hex((BETA ** BigInt(image >> 1) * x) % CURVE.Fp.ORDER, 32), "hex").copy(key, 1);
     key[0] = 2 + (image % 2);
     done++;
-    if (fits(ripemd160(sha256(key))))
-      return `${worker}${hex(BigInt(index), 8)}${hex(BigInt(image), 1)}${hex(x, 32)}${hex(y, 32)}`;
+    const hash = ripemd160(sha256(key));
+    const place = `${worker}${hex(BigInt(index), 8)}${hex(BigInt(image), 1)}`;
+    if (fits(hash)) return `${place}${hex(x, 32)}${hex(y, 32)}`;
+    lookAtMiss(hash, place);
   }
   return null;
 }

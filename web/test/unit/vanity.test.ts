@@ -1,19 +1,23 @@
 import { secp256k1 } from "@noble/curves/secp256k1";
 import { describe, expect, it } from "vitest";
-import { addressOfPrivateKey, publicKeyOf, wifOf } from "../../src/bitcoin/address";
+import { addressOf, addressOfPrivateKey, publicKeyOf, wifOf } from "../../src/bitcoin/address";
 import { rangesOfPrefix } from "../../src/bitcoin/prefix";
 import { contains } from "../../src/bitcoin/ranges";
 import { fromHex, numberOf, toHex } from "../../src/bytes";
 import { packParams, unpackParams } from "../../src/vanity/params";
 import {
+  type Answer,
   combine,
+  combineNear,
   hashOfImage,
   offsetOf,
   packResult,
   pointOf,
   ResultMismatch,
+  unpackAnswer,
   unpackResult,
 } from "../../src/vanity/result";
+import { importedBy } from "../independent.mjs";
 import { random } from "./random";
 
 const next = random("vanity");
@@ -107,6 +111,51 @@ describe("combine", () => {
       (answer) => !found.some((f) => f.index === answer.index && f.image === (answer.image ^ 1)),
     )!;
     expect(() => combine(order, params, halfKey, { ...alone, image: alone.image ^ 1 })).toThrow(/not what was ordered/);
+  });
+});
+
+describe("a near miss", () => {
+  const found = answers(100);
+
+  it("is how a result begins", () => {
+    for (const answer of found) {
+      const { worker, index, image } = answer;
+      expect(unpackAnswer(packResult(answer).slice(0, 29))).toEqual({ worker, index, image });
+    }
+    expect(() => unpackAnswer(packResult(found[0]!))).toThrow(RangeError);
+  });
+
+  it("gives its key, wherever its address lies", () => {
+    for (const image of [0, 1, 2, 3, 4, 5]) {
+      const answer = { worker, index: 2n ** 64n - 1n, image };
+      const q = pointOf(publicKey, offsetOf(order, worker, answer.index));
+      const shown = addressOf(hashOfImage(q, image >> 1, image % 2 === 1));
+      expect(importedBy(wifOf(combineNear(order, publicKey, halfKey, answer, shown).privateKey))).toBe(shown);
+    }
+  });
+
+  it("is refused when its address is not the one that was shown, and with another half", () => {
+    const answer = found[0]!;
+    const { address } = combine(order, params, halfKey, answer);
+    const near = (half: bigint, change: Partial<Answer>) =>
+      combineNear(order, publicKey, half, { ...answer, ...change }, address);
+    expect(near(halfKey, {}).address).toBe(address);
+    expect(() => near(halfKey, { index: answer.index + 1n })).toThrow(/The pool has shown 1/);
+    expect(() => near(halfKey, { image: answer.image ^ 1 })).toThrow(/The pool has shown 1/);
+    expect(() => near(halfKey, { image: 6 })).toThrow(/image/);
+    expect(() => near(halfKey + 1n, {})).toThrow(/not the one that the order was made with/);
+  });
+});
+
+describe("another wallet's import", () => {
+  it.each([1n, 2n, 2n ** 128n, secp256k1.CURVE.n - 1n, ...Array.from({ length: 30 }, () => numberOf(next(32)))])(
+    "takes the key %#",
+    (privateKey) => expect(importedBy(wifOf(privateKey))).toBe(addressOfPrivateKey(privateKey)),
+  );
+
+  it("refuses a key with a wrong letter", () => {
+    const wif = wifOf(7n);
+    expect(() => importedBy(`${wif.slice(0, -1)}${wif.endsWith("1") ? "2" : "1"}`)).toThrow(/checksum/i);
   });
 });
 

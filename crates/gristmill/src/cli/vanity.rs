@@ -68,7 +68,8 @@ enum VanityCommand {
     Finish {
         /// The order: its pattern, its id or its beginning
         order: String,
-        /// Take the closest near miss of a search that still goes on, from this pool
+        /// Take the closest near miss of a search that still goes on, from this pool. Its key and the ordered address's
+        /// come from one half: who learns one of them can compute the other
         #[arg(long, value_name = "URL")]
         closest: Option<String>,
     },
