@@ -231,7 +231,10 @@ async function refreshPrice(): Promise<void> {
       const quoted = await quote(shop.node, shop.info.shop, params);
       if (app.pattern === pattern) app.price = { pattern: pattern.text, ...quoted, confirmed: true };
     } catch (error) {
-      if (app.pattern === pattern) app.priceProblem = explain(error, "The price could not be asked.");
+      if (app.pattern === pattern) {
+        app.price = null;
+        app.priceProblem = explain(error, "The price could not be asked.");
+      }
     }
     changed();
   }, TYPING_MS);

@@ -13,14 +13,29 @@ function orderInAddress(): Hex | null {
   return isHex(order) ? (order.toLowerCase() as Hex) : null;
 }
 
+function isOrderLink(): boolean {
+  return location.hash.startsWith("#order/");
+}
+
 function showView(): void {
   const order = orderInAddress();
-  byId("order-view").hidden = order !== null;
-  byId("search-view").hidden = order === null;
+  byId("order-view").hidden = isOrderLink();
+  byId("search-view").hidden = !isOrderLink();
   if (order && app.shop) openSearch(app.shop, order);
   if (order && !app.shop) renderWhen(byId("search-view"), app.pool, waitForPool);
   if (!order) closeSearch();
   if (!order) document.title = "gristmill";
+  if (!order && isOrderLink() && !document.getElementById("broken-link"))
+    byId("search-view").replaceChildren(...brokenLink());
+}
+
+function brokenLink(): HTMLElement[] {
+  const hint =
+    "The number of an order is 0x and 64 digits: copy the whole link. Your own orders are listed on this page.";
+  return [
+    el("h1", { id: "search-title", tabindex: "-1" }, "This link names no order"),
+    el("p", { id: "broken-link" }, hint),
+  ];
 }
 
 /** The order's page before the chain can be asked. */
@@ -47,7 +62,7 @@ function moveTo(heading: string): void {
   window.scrollTo({ top: 0 });
 }
 
-window.addEventListener("hashchange", () => moveTo(orderInAddress() ? "search-title" : "order-title"));
+window.addEventListener("hashchange", () => moveTo(isOrderLink() ? "search-title" : "order-title"));
 
 /** Links within the page move the focus only: the address keeps naming the order that is shown. */
 for (const [link, target] of [

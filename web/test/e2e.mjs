@@ -355,6 +355,48 @@ test("phone: a near miss is taken while two workers search on", { skip: HARDER =
   await context.close();
 });
 
+test("what cannot be had is told before it is paid for, and a link that leads nowhere says so", async () => {
+  const context = await browser.newContext({ viewport: { width: 320, height: 640 }, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  const seen = watchPage(page, PAGE_URL);
+  await page.goto(PAGE_URL);
+  await page.fill("#pattern", "1LoVErsAnd");
+  await page.waitForSelector("#take-reachable");
+  assert.match(await page.textContent("#reach"), /Most likely not found within .*: then all is refunded/);
+  await shoot(page, SHOTS, "phone-beyond-reach");
+  await trustNothing(page, "beyond reach");
+  const reachable = await page.textContent("#take-reachable");
+  await press(page, "take-reachable");
+  assert.equal(await page.inputValue("#pattern"), reachable);
+  assert.ok("1LoVErsAnd".startsWith(reachable), reachable);
+  await page.waitForSelector("#take-reachable", { state: "detached" });
+  assert.ok(Number((await page.textContent("#quote-chance")).match(/[\d.]+/)[0]) >= 50);
+
+  // The contract counts units in 64 bits.
+  await page.fill("#pattern", "1LoVErsAndHaters");
+  await page.waitForFunction(() => /No price can be given/.test(document.querySelector("#pattern-status").textContent));
+  assert.equal(await page.textContent("#quote-price"), "–");
+  assert.equal(await page.textContent("#pay"), "Pay and start");
+  await trustNothing(page, "no price");
+
+  for (const [link, said] of [
+    ["#order/0x12", /This link names no order/],
+    [`#order/0x${"12".repeat(32)}`, /This order is not known/],
+  ]) {
+    await page.goto(new URL(link, PAGE_URL).href);
+    await page.waitForFunction(
+      (source) => new RegExp(source).test(document.querySelector("#search-view").textContent),
+      said.source,
+    );
+    await page.waitForFunction(() => document.activeElement.id === "search-title");
+    assert.equal(await page.isVisible("#stages"), false, "nothing happened so far");
+    await trustNothing(page, link);
+  }
+  await shoot(page, SHOTS, "phone-unknown-order");
+  seen.expectClean();
+  await context.close();
+});
+
 test("a pool that cannot be reached is told, and forgotten when it is back", async () => {
   const context = await browser.newContext({ viewport: PHONE, colorScheme: "dark" });
   const page = await context.newPage();

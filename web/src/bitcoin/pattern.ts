@@ -1,5 +1,6 @@
 /** What the user typed: either a pattern that some address has, or the reason why none does and what comes nearest. */
 import { ALPHABET, digitOf } from "./base58";
+import { chanceFound } from "../odds";
 import { rangesOfPrefix } from "./prefix";
 import { difficultyOf, type Range } from "./ranges";
 
@@ -96,6 +97,15 @@ function distance(a: string, b: string): number {
 }
 
 const LOOK_ALIKES: Record<string, string> = { "0": "o", O: "o", I: "i", "1": "i", l: "L", i: "L", b: "6" };
+
+/** The longest beginning of a pattern that so many tries find at least every second time. */
+export function withinReach(text: string, candidates: number): Pattern | null {
+  for (let length = text.length; length > 1; length--) {
+    const shorter = parsePattern(text.slice(0, length));
+    if (shorter.kind === "possible" && chanceFound(shorter.difficulty, candidates) >= 0.5) return shorter;
+  }
+  return null;
+}
 
 /** How much of the pattern an address has, from the first letter on. */
 export function lettersShared(address: string, pattern: string): number {

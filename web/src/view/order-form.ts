@@ -13,7 +13,7 @@ import {
   typePattern,
   walletOffers,
 } from "../app";
-import type { Impossible, Pattern } from "../bitcoin/pattern";
+import { type Impossible, type Pattern, withinReach } from "../bitcoin/pattern";
 import { DEMO_ID } from "../chain/wallet";
 import { duration, ether, exactly, inWords, percent, rlc, short } from "../format";
 import { isLasting, type Search } from "../keep";
@@ -90,6 +90,7 @@ function showPattern(): void {
   );
   byId("quote").hidden = pattern.kind !== "possible";
   if (pattern.kind === "possible") showQuote(pattern);
+  showReach(pattern.kind === "possible" ? pattern.text : "");
 }
 
 function showPreview(): void {
@@ -114,18 +115,18 @@ function impossible({ text, reason, nearest }: Impossible): HTMLElement {
         "Nearest that exists: ",
         el(
           "button",
-          { type: "button", class: "button small", id: "take-nearest", click: () => takeNearest(nearest) },
+          { type: "button", class: "button small", id: "take-nearest", click: () => takeInstead(nearest) },
           nearest,
         ),
       ),
   );
 }
 
-function takeNearest(nearest: string): void {
+function takeInstead(text: string): void {
   const input = byId<HTMLInputElement>("pattern");
-  input.value = nearest;
+  input.value = text;
   input.focus();
-  typePattern(nearest);
+  typePattern(text);
 }
 
 function showQuote({ text, difficulty }: Pattern): void {
@@ -139,7 +140,7 @@ function showQuote({ text, difficulty }: Pattern): void {
   );
   if (price && shop)
     facts("quote-price", rlc(price.price), `${inWords(Number(price.units))} × ${rlc(shop.terms.unitPrice)}`);
-  else facts("quote-price", "–", "the pool is not reached");
+  else facts("quote-price", "–", shop ? "" : "the pool is not reached");
   if (rate) {
     const [half, most] = [secondsFor(difficulty, 0.5, rate), secondsFor(difficulty, 0.95, rate)];
     facts(
@@ -157,6 +158,35 @@ function showQuote({ text, difficulty }: Pattern): void {
   } else if (shop)
     facts("quote-chance", "–", `tried for ${duration(shop.terms.duration)}; if not found, all is refunded`);
   else facts("quote-chance", "–", "");
+}
+
+/** Nobody should pay for what this pool will hardly find without being told, and told what it would find. */
+function showReach(text: string): void {
+  const { shop } = app;
+  const candidates = (knownRate() ?? 0) * (shop?.terms.duration ?? 0);
+  const reachable = candidates > 0 && text ? withinReach(text, candidates) : null;
+  const shorter = reachable && reachable.text !== text ? reachable : null;
+  renderWhen(byId("reach"), shorter && [shorter.text, text], () =>
+    shorter && shop
+      ? [
+          el(
+            "div",
+            { class: "state" },
+            el(
+              "p",
+              {},
+              `Most likely not found within ${duration(shop.terms.duration)}: then all is refunded, and what came closest is yours. `,
+              `This pool rather finds: `,
+              el(
+                "button",
+                { type: "button", class: "button small", id: "take-reachable", click: () => takeInstead(shorter.text) },
+                shorter.text,
+              ),
+            ),
+          ),
+        ]
+      : [],
+  );
 }
 
 let told = "";

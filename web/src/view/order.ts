@@ -72,7 +72,7 @@ function build(): void {
       el("figcaption", { id: "plot-caption" }),
       el("details", {}, el("summary", {}, "The plot as a table"), el("div", { id: "plot-table" })),
     ),
-    el("h2", {}, "What happened so far"),
+    el("h2", { id: "stages-title" }, "What happened so far"),
     el("ol", { class: "stages", id: "stages" }),
     el("p", { class: "help", id: "order-number" }),
   );
@@ -104,6 +104,7 @@ export function showSearch(): void {
   const { state } = watch;
   const phase = phaseOf(state);
   showTitle(state, phase);
+  for (const part of ["search-facts", "stages-title", "stages"]) byId(part).hidden = phase === "looking";
   // A pool that is not reached is told at the top already, and the chain is asked through it.
   showProblem(byId("search-problem"), app.poolProblem ? null : state.problem);
   noticeRefund(state);
@@ -269,6 +270,7 @@ function showFacts(state: OrderState, phase: Phase): void {
 function paidNote({ placed }: OrderState, phase: Phase): string {
   if (!placed || phase === "settled") return "";
   if (phase === "refunded") return "given back";
+  if (phase === "overdue") return "refundable now";
   return `refundable after ${when(Number(placed.details.deadline) * 1000)}`;
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { addressOf } from "../../src/bitcoin/address";
 import { ALPHABET } from "../../src/bitcoin/base58";
-import { nearestTo, parsePattern, type Pattern } from "../../src/bitcoin/pattern";
+import { beginningOf, nearestTo, parsePattern, type Pattern, withinReach } from "../../src/bitcoin/pattern";
 import { prefixOfRanges, rangesOfPrefix } from "../../src/bitcoin/prefix";
 import { contains, HASHES, type Range, union, widthOf } from "../../src/bitcoin/ranges";
 import { bytesOf, numberOf } from "../../src/bytes";
@@ -150,3 +150,20 @@ it("nothing typed is no error", () => {
   expect(parsePattern("  ").kind).toBe("unfinished");
   expect(parsePattern("1").kind).toBe("unfinished");
 });
+
+describe("within reach", () => {
+  it("is the longest beginning with even odds", () => {
+    const { difficulty } = possible("1LoVE");
+    expect(withinReach("1LoVErs", difficulty * 0.7)?.text).toBe("1LoVE");
+    expect(withinReach("1LoVErs", difficulty * 0.69)?.text).toBe("1LoV");
+    expect(withinReach("1LoVE", difficulty)?.text).toBe("1LoVE");
+  });
+
+  it("is nothing for a pool that does nothing", () => expect(withinReach("1LoVE", 0)).toBeNull());
+});
+
+it.each([
+  ["1LoVExyz", "1LoVErs", "1LoVEx"],
+  ["1LoVErsx", "1LoVErs", "1LoVErsx"],
+  ["1QxVExyz", "1LoVErs", "1Q"],
+])("%s of %s begins with %s", (address, pattern, beginning) => expect(beginningOf(address, pattern)).toBe(beginning));
