@@ -219,3 +219,109 @@ impl Element {
         Self([r0, r1, r2, r3, c as u64 + t4])
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use k256::elliptic_curve::bigint::{Encoding, U256};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const P: U256 = U256::from_be_hex("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f");
+
+    /// Canonical elements, many of them at the ends of what limbs can be.
+    pub(crate) fn element() -> impl Strategy<Value = Element> {
+        let lower = prop::array::uniform4(limb(LIMB));
+        let near_prime = (0..3_u64).prop_map(|less| Element([PRIME[0] - 1 - less, LIMB, LIMB, LIMB, TOP]));
+        let any = (lower, limb(TOP)).prop_map(|([a, b, c, d], e)| Element([a, b, c, d, e]).canonical());
+        prop_oneof![1 => near_prime, 9 => any]
+    }
+
+    /// What a sum or difference of a few reduced elements can be at most.
+    fn loose() -> impl Strategy<Value = Element> {
+        (prop::array::uniform4(limb(6 << 52)), limb(6 << 49)).prop_map(|([a, b, c, d], e)| Element([a, b, c, d, e]))
+    }
+
+    fn limb(last: u64) -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(1), Just(last), Just(last - 1), 0..=last]
+    }
+
+    pub(crate) fn product(a: &U256, b: &U256) -> U256 {
+        U256::const_rem_wide(a.mul_wide(b), &P).0
+    }
+
+    /// What the limbs stand for.
+    pub(crate) fn number(element: &Element) -> U256 {
+        element
+            .0
+            .iter()
+            .rev()
+            .fold(U256::ZERO, |sum, limb| product(&sum, &U256::from(1_u64 << 52)).add_mod(&U256::from(*limb), &P))
+    }
+
+    /// A canonical element of this value, and no other way to write it.
+    fn check_canonical(element: &Element, value: &U256) {
+        let canonical = element.canonical();
+        assert_eq!(number(element), *value, "{element:x?}");
+        assert_eq!(canonical.bytes(), value.to_be_bytes(), "{element:x?}");
+        assert_eq!(element.is_zero(), *value == U256::ZERO, "{element:x?}");
+    }
+
+    fn check_reduced(element: &Element, value: &U256) {
+        let [a, b, c, d, e] = element.0;
+        assert!([a, b, c, d].iter().all(|limb| *limb <= LIMB) && e < 1 << 49, "{element:x?} is reduced");
+        check_canonical(element, value);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn sums_and_differences_are_those_of_numbers(a in element(), b in element(), c in element()) {
+            let (x, y, z) = (number(&a), number(&b), number(&c));
+            check_canonical(&a.sum(&b), &x.add_mod(&y, &P));
+            check_canonical(&a.difference(&b), &x.sub_mod(&y, &P));
+            check_canonical(&a.difference(&b).difference(&c), &x.sub_mod(&y, &P).sub_mod(&z, &P));
+            check_canonical(&a.difference(&a), &U256::ZERO);
+        }
+
+        #[test]
+        fn products_are_those_of_numbers(a in loose(), b in loose(), c in element()) {
+            let (x, y) = (number(&a), number(&b));
+            check_reduced(&a.multiply(&b), &product(&x, &y));
+            check_reduced(&a.square(), &product(&x, &x));
+            // What is reduced need not be canonical, and takes part in the next sum as it is.
+            let less = product(&x, &y).sub_mod(&number(&c), &P);
+            check_canonical(&a.multiply(&b).difference(&c), &less);
+            check_reduced(&a.multiply(&b).difference(&c).multiply(&a.square().sum(&c)), &{
+                product(&less, &product(&x, &x).add_mod(&number(&c), &P))
+            });
+        }
+
+        #[test]
+        fn bytes_are_read_and_written_in_order(bytes in any::<[u8; 32]>()) {
+            prop_assert_eq!(Element::from_bytes(&bytes).bytes(), bytes);
+            let value = product(&U256::from_be_bytes(bytes), &U256::ONE);
+            check_canonical(&Element::from_bytes(&bytes), &value);
+        }
+    }
+
+    /// Too rare to be met by chance: what lies between p and 2^256.
+    #[test]
+    fn nothing_from_p_on_is_canonical() {
+        for more in [0, 1, FOLD - 1] {
+            let mut element = Element(PRIME);
+            element.0[0] += more;
+            check_canonical(&element, &U256::from(more));
+            let bytes = P.wrapping_add(&U256::from(more)).to_be_bytes();
+            check_canonical(&Element::from_bytes(&bytes), &U256::from(more));
+        }
+    }
+
+    #[test]
+    fn beta_is_a_cube_root_of_one() {
+        let beta = number(&BETA);
+        assert_ne!(beta, U256::ONE);
+        assert_eq!(product(&beta, &product(&beta, &beta)), U256::ONE);
+    }
+}

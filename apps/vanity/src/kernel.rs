@@ -16,6 +16,8 @@ mod keccak;
 mod lanes;
 mod portable;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::fmt;

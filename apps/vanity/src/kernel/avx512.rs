@@ -550,16 +550,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kernel::Backend;
-
-    /// Canonical elements, many of them at the ends of what limbs can be.
-    fn element() -> impl Strategy<Value = Element> {
-        let limb = |last: u64| prop_oneof![Just(0), Just(1), Just(last), Just(last - 1), 0..=last];
-        let lower = prop::array::uniform4(limb(LIMB));
-        let near_prime = (0..3_u64).prop_map(|less| Element([PRIME[0] - 1 - less, LIMB, LIMB, LIMB, TOP]));
-        let any = (lower, limb(TOP)).prop_map(|([a, b, c, d], e)| Element([a, b, c, d, e]).canonical());
-        prop_oneof![1 => near_prime, 9 => any]
-    }
+    use crate::{field::tests::element, kernel::Backend};
 
     fn elements() -> impl Strategy<Value = [Element; LANES]> {
         prop::array::uniform8(element())
@@ -586,7 +577,9 @@ mod tests {
     proptest! {
         #[test]
         fn vectors_compute_what_elements_do(a in elements(), b in elements(), c in elements()) {
-            prop_assume!(Backend::Avx512.is_available());
+            if !Backend::Avx512.is_available() {
+                return Ok(());
+            }
             let (x, y, z) = (of(&a), of(&b), of(&c));
             check_factor(x.sum(&y), |i| a[i].sum(&b[i]));
             check_factor(x.difference(&y), |i| a[i].difference(&b[i]));
@@ -601,13 +594,18 @@ mod tests {
 
         #[test]
         fn lanes_are_inverted_together(a in elements()) {
-            prop_assume!(Backend::Avx512.is_available() && a.iter().all(|a| !a.is_zero()));
+            if !Backend::Avx512.is_available() {
+                return Ok(());
+            }
+            prop_assume!(a.iter().all(|a| !a.is_zero()));
             check_factor(of(&a).invert().multiply(&of(&a)), |_| Element::ONE);
         }
 
         #[test]
         fn words_go_to_their_columns(a in elements(), b in elements()) {
-            prop_assume!(Backend::Avx512.is_available());
+            if !Backend::Avx512.is_available() {
+                return Ok(());
+            }
             let mut coordinates = Coordinates::ZERO;
             Fields::store_words([&of(&a), &of(&b)], &mut coordinates, 0);
             for lane in 0..LANES {
