@@ -19,20 +19,22 @@ pub struct Difficulty {
 impl Difficulty {
     /// `None` for the empty set, which nothing matches.
     pub fn of(ranges: &Ranges) -> Option<Self> {
-        let count = ranges.count();
-        (count != U256::ZERO).then(|| Self::ratio(U256::ONE.shl_vartime(160), count))
+        Self::of_disjoint([(ranges, 0)])
+    }
+
+    /// Of sets that have no hash in common, of each of which one in `2^bits` counts.
+    pub(crate) fn of_disjoint<'ranges>(parts: impl IntoIterator<Item = (&'ranges Ranges, u32)>) -> Option<Self> {
+        /// The letters of an Ethereum address, whose case is a bit each.
+        const BITS_MAX: u32 = 40;
+        let weight =
+            |(ranges, bits): (&Ranges, u32)| ranges.count().shl_vartime(BITS_MAX.saturating_sub(bits) as usize);
+        let sum = parts.into_iter().fold(U256::ZERO, |sum, part| sum.wrapping_add(&weight(part)));
+        (sum != U256::ZERO).then(|| Self::ratio(U256::ONE.shl_vartime(160 + BITS_MAX as usize), sum))
     }
 
     fn ratio(numerator: U256, denominator: U256) -> Self {
         let divisor = NonZero::new(greatest_common_divisor(numerator, denominator)).expect("neither part is zero");
         Self { numerator: numerator.wrapping_div(&divisor), denominator: denominator.wrapping_div(&divisor) }
-    }
-
-    /// Harder by `2^bits`. Capped at 2^256: no filter of ours has more than 40 bits.
-    pub(crate) fn times_power_of_two(self, bits: u32) -> Self {
-        let shared = (self.denominator.trailing_zeros() as u32).min(bits);
-        let numerator = self.numerator.shl_vartime((bits - shared) as usize);
-        Self { numerator, denominator: self.denominator.shr_vartime(shared as usize) }
     }
 
     pub fn candidates(&self) -> f64 {

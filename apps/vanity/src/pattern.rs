@@ -4,15 +4,19 @@
 //! Base58 address shifts the edges of these ranges by at most one hash, and since it is a function of the hash, even
 //! the edges are decided exactly here.
 
+mod automaton;
 mod base58_prefix;
 mod bech32_prefix;
+mod choice;
 mod ethereum_prefix;
 mod filter;
 mod nearest;
+mod odds;
 
 use thiserror::Error;
 
 use crate::{AddressKind, Difficulty, Hash160, Ranges};
+pub use choice::{Choice, ChoiceError};
 use filter::Filter;
 
 /// A pattern longer than any address is a mistake, not a search.
@@ -41,6 +45,8 @@ pub struct Pattern {
     ranges: Ranges,
     difficulty: Difficulty,
     filters: Vec<Filter>,
+    /// How many addresses with the prefix there are for each that the filters accept.
+    odds: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -48,7 +54,8 @@ pub struct Pattern {
 pub struct PatternError {
     pub text: String,
     pub reason: Reason,
-    /// The most similar prefix that some address has.
+    /// The most similar prefix that some address has; if an option is what is impossible, the option with the most
+    /// similar text.
     pub nearest: Option<String>,
 }
 
@@ -79,6 +86,12 @@ pub enum Reason {
     Regex(String),
     #[error("{0} is given but empty")]
     EmptyFilter(&'static str),
+    #[error("no {kind} address that starts with it passes {option} {text:?}")]
+    Never { kind: AddressKind, option: &'static str, text: String },
+    #[error("no {kind} address that starts with it passes all that is asked of it")]
+    NeverTogether { kind: AddressKind },
+    #[error("what is asked of it is so complicated that nobody can say how rare it is")]
+    Complicated,
 }
 
 impl Pattern {
@@ -103,12 +116,11 @@ impl Pattern {
         })?;
         let ranges = ranges_of(kind, &wish.prefix, wish.ignore_case)
             .map_err(|reason| error(reason, nearest::to(kind, &wish.prefix)))?;
-        let filters = Filter::all_of(&wish, kind).map_err(|reason| error(reason, None))?;
         let unreachable = || Reason::Unreachable { kind, possible: nearest::longest_beginning(kind, &wish.prefix) };
-        let prefix_difficulty =
-            Difficulty::of(&ranges).ok_or_else(|| error(unreachable(), nearest::to(kind, &wish.prefix)))?;
-        let difficulty = prefix_difficulty.times_power_of_two(case_bits(kind, &wish));
-        Ok(Self { kind, ranges, difficulty, filters, wish })
+        let difficulty = Difficulty::of_disjoint([(&ranges, case_bits(kind, &wish))])
+            .ok_or_else(|| error(unreachable(), nearest::to(kind, &wish.prefix)))?;
+        let (filters, odds) = filter::all_of(&wish, kind)?;
+        Ok(Self { kind, ranges, difficulty, filters, odds, wish })
     }
 
     pub fn kind(&self) -> AddressKind {
@@ -136,7 +148,17 @@ impl Pattern {
 
     /// Expected number of candidates, filters included. Estimated as soon as there is a filter.
     pub fn expected_candidates(&self) -> f64 {
-        self.filters.iter().fold(self.difficulty.candidates(), |product, filter| product * filter.odds(self))
+        self.difficulty.candidates() * self.odds
+    }
+
+    /// Whether every address that fulfils `narrower` fulfils this one, of which it differs in its prefix alone.
+    fn covers(&self, narrower: &Self) -> bool {
+        let has_its_case = self.case_bits() == 0 || narrower.text().starts_with(self.text());
+        has_its_case && narrower.ranges.is_within(&self.ranges)
+    }
+
+    fn case_bits(&self) -> u32 {
+        case_bits(self.kind, &self.wish)
     }
 
     /// Whether [`Self::expected_candidates`] is exact: no filter is estimated.

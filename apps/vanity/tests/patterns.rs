@@ -4,7 +4,7 @@ use k256::elliptic_curve::bigint::U256;
 use proptest::prelude::*;
 use vanity::{
     AddressKind, Hash160, Pattern, base58,
-    pattern::{Reason, Wish},
+    pattern::{Choice, ChoiceError, Reason, Wish},
 };
 
 fn refused(text: &str) -> (String, Option<String>) {
@@ -121,6 +121,137 @@ fn filters_look_at_the_written_address() {
         Pattern::new(Wish { regex: Some("(".into()), ..wish }).expect_err("unbalanced").reason,
         Reason::Regex(_)
     ));
+}
+
+fn wish(prefix: &str) -> Wish {
+    Wish { prefix: prefix.to_owned(), ..Wish::default() }
+}
+
+/// Before it was computed from automata, it would have been looked for for ever.
+#[test]
+fn what_no_letters_can_fulfil_is_refused() {
+    let refused = |wish: Wish| {
+        let error = Pattern::new(wish).expect_err("impossible");
+        (error.reason, error.nearest)
+    };
+    let never = |wish: Wish| match refused(wish) {
+        (Reason::Never { option, .. }, nearest) => (option, nearest),
+        (other, _) => panic!("refused for another reason: {other}"),
+    };
+    for regex in ["^2", "^1.*l", "^.{36}", "^1[^1-9A-Za-z]", "[^\\x00-\\x7f]"] {
+        assert_eq!(never(Wish { regex: Some(regex.into()), ..wish("1Lo") }), ("--regex", None), "{regex}");
+    }
+    assert_eq!(never(Wish { regex: Some("^0x.*[g-z]".into()), ..wish("0xab") }).0, "--regex");
+    let (option, nearest) = never(Wish { contains: Some("A".repeat(40)), ..wish("1Lo") });
+    assert_eq!((option, nearest), ("--contains", Some(format!("--contains {}", "A".repeat(32)))));
+    let (option, nearest) = never(Wish { suffix: Some(format!("x{}", "a".repeat(39))), ..wish("bc1q") });
+    assert_eq!((option, nearest), ("--suffix", Some(format!("--suffix {}", "a".repeat(38)))));
+    // Over the end of the prefix: the suffix says another letter there.
+    let long = format!("1{}", "Q".repeat(4));
+    let (option, _) = never(Wish { suffix: Some(format!("1QR{}", "Q".repeat(31))), ..wish(&long) });
+    assert_eq!(option, "--suffix");
+    let together = Wish { suffix: Some("a".into()), regex: Some("b$".into()), ..wish("1Lo") };
+    assert!(matches!(refused(together), (Reason::NeverTogether { .. }, None)));
+
+    // A letter that no address shows has a look-alike.
+    let (reason, nearest) = refused(Wish { suffix: Some("L0ve".into()), ..wish("1Lo") });
+    assert!(matches!(reason, Reason::Character { character: '0', position: 2, .. }), "{reason}");
+    assert_eq!(nearest.as_deref(), Some("--suffix Love"));
+    assert_eq!(refused(Wish { contains: Some("bIO".into()), ..wish("1") }).1.as_deref(), Some("--contains bio"));
+    assert_eq!(refused(Wish { contains: Some("lo".into()), ..wish("bc1q") }).1.as_deref(), Some("--contains l0"));
+    // What is only very rare is not impossible.
+    for rare in ["VELoVELo", "abcdefghijk"] {
+        let pattern = Pattern::new(Wish { contains: Some(rare.into()), ..wish("1Lo") }).expect("possible");
+        let places = (34 - 3 - rare.len() + 1) as f64;
+        let ratio = pattern.expected_candidates() / pattern.difficulty().candidates();
+        let expected = 58_f64.powi(rare.len() as i32) / places;
+        assert!((ratio / expected - 1.0).abs() < 1e-3, "{rare}: {ratio}, not {expected}");
+    }
+}
+
+/// A regular expression with more states than anyone waits for is refused, and soon.
+#[test]
+fn what_is_too_complicated_is_refused() {
+    let of = |regex: &str, contains: Option<&str>| {
+        let (regex, contains) = (Some(regex.to_owned()), contains.map(str::to_owned));
+        Pattern::new(Wish { regex, contains, ..wish("1Lo") }).map(|_| ()).map_err(|error| error.reason)
+    };
+    assert_eq!(of("(a|b).{7}(a|b)", Some("Q")), Ok(()));
+    // Few enough states for an automaton, too many together with those of another one.
+    assert_eq!(of("[a-k].{9}[a-k]", Some("abcd")), Err(Reason::Complicated));
+    assert_eq!(of("[a-k].{20}[a-k]", None), Err(Reason::Complicated));
+    assert_eq!(of("((a{50}){50}){50}", None), Err(Reason::Complicated));
+    assert!(matches!(of("a{", None), Err(Reason::Regex(_))));
+}
+
+/// The odds are those of addresses of real hashes: close, as what they say is random only looks so.
+#[test]
+fn odds_of_filters_are_those_of_written_addresses() {
+    let some = |text: &str| Some(text.to_owned());
+    for (wish, tolerance) in [
+        (Wish { suffix: some("7"), ..wish("1L") }, 0.15),
+        (Wish { contains: some("a"), ..wish("3") }, 0.03),
+        (Wish { contains: some("a"), ignore_case: true, ..wish("1l") }, 0.03),
+        (Wish { regex: some("^1[2-9]"), ..wish("1") }, 0.03),
+        (Wish { regex: some("^1[a-z]"), ..wish("1") }, 0.3),
+        (Wish { regex: some("[0-9]{3}"), contains: some("7"), ..wish("bc1qx") }, 0.05),
+        (Wish { regex: some("A.*B"), ..wish("0x") }, 0.03),
+        (Wish { regex: some("a.*b"), ignore_case: true, ..wish("0xC") }, 0.03),
+    ] {
+        let pattern = Pattern::new(wish.clone()).expect("possible");
+        let written = |number: u32| {
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(number.to_be_bytes());
+            Hash160(digest[..20].try_into().expect("20 bytes"))
+        };
+        let inside: Vec<Hash160> = (0..400_000).map(written).filter(|hash| pattern.ranges().contains(*hash)).collect();
+        let inside = &inside[..inside.len().min(20_000)];
+        let accepted = inside.iter().filter(|hash| pattern.filters_accept(**hash)).count();
+        let measured = inside.len() as f64 / accepted as f64;
+        let odds = pattern.expected_candidates() / pattern.difficulty().candidates();
+        assert!((odds / measured - 1.0).abs() < tolerance, "{wish:?}: {odds}, measured {measured}");
+    }
+}
+
+#[test]
+fn several_patterns_are_as_hard_as_their_union() {
+    let choice = |common: &Wish, prefixes: &[&str]| {
+        let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        Choice::new(common, &prefixes)
+    };
+    let of = |prefixes: &[&str]| choice(&Wish::default(), prefixes).expect("possible").difficulty();
+    let alone = |prefix: &str| Pattern::parse(prefix).expect("possible").difficulty();
+    assert_eq!(of(&["1Lo", "1Lov"]), alone("1Lo"));
+    assert_eq!(of(&["1Lov", "1Lo", "1Lo", "1LoVE"]), alone("1Lo"));
+    assert_eq!(of(&["bc1qa", "bc1qc"]).fraction(), ("16".to_owned(), "1".to_owned()));
+    let (apart, one, two) = (of(&["1Lo", "1Bit"]), alone("1Lo"), alone("1Bit"));
+    let sum = 1.0 / (1.0 / one.candidates() + 1.0 / two.candidates());
+    assert!((apart.candidates() / sum - 1.0).abs() < 1e-12);
+    // The case of Ethereum's letters, which ranges do not know: 0xaBc is one of 0xaB, and not one of 0xAB.
+    assert_eq!(of(&["0xaB", "0xaBc"]), alone("0xaB"));
+    assert_eq!(of(&["0xAB", "0xaBc"]).fraction(), ("32768".to_owned(), "33".to_owned()));
+    assert_eq!(of(&["0xaB", "0xAb", "0xAB", "0xab"]).fraction(), ("256".to_owned(), "1".to_owned()));
+    let any_case = Wish { ignore_case: true, ..Wish::default() };
+    let both = choice(&any_case, &["0xab", "0xABc"]).expect("possible");
+    assert_eq!(both.difficulty().fraction(), ("256".to_owned(), "1".to_owned()));
+    assert!(both.is_exact());
+
+    // Filters come on top.
+    let suffix = Wish { suffix: Some("zz".into()), ..Wish::default() };
+    let filtered = choice(&suffix, &["1Lo", "1Lov"]).expect("possible");
+    assert!(!filtered.is_exact());
+    let ratio = filtered.expected_candidates() / alone("1Lo").candidates();
+    assert!((ratio / (58.0 * 58.0) - 1.0).abs() < 1e-9, "{ratio}");
+
+    assert!(matches!(choice(&Wish::default(), &["1Lo", "32"]), Err(ChoiceError::Kinds(..))));
+    assert!(matches!(choice(&Wish::default(), &[]), Err(ChoiceError::Empty)));
+    let both = choice(&Wish::default(), &["1Lov", "1Lo"]).expect("possible");
+    let edge = alone_ranges("1Lov").as_slice()[0].low;
+    assert_eq!(both.fulfilled_by(edge).map(Pattern::text), Some("1Lov"), "the first that fits");
+    assert!(both.fulfilled_by(Hash160::MAX).is_none());
+}
+
+fn alone_ranges(prefix: &str) -> vanity::Ranges {
+    Pattern::parse(prefix).expect("possible").ranges().clone()
 }
 
 /// How many hashes match.

@@ -108,6 +108,95 @@ fn a_split_key_goes_from_keygen_to_combine() {
     assert!(said.contains("vanity.key") && said.contains("--out"), "{said}");
 }
 
+/// Wallets' own library, on libsecp256k1: reads each kind of key as they are imported, and derives the address that was
+/// printed, of a key made here and of one that was split.
+#[test]
+fn another_library_imports_every_kind() {
+    for (pattern, kind) in [
+        ("1Lo", AddressKind::P2pkh),
+        ("bc1qx", AddressKind::P2wpkh),
+        ("3Ab", AddressKind::P2shP2wpkh),
+        ("0xBe", AddressKind::Ethereum),
+    ] {
+        let desk = Desk::new();
+        let alone = desk.told(&["search", pattern, "--quiet", "--out", "alone.key"]);
+        let public_key = desk.told(&["keygen"]);
+        let record = desk.told(&["search", pattern, "--public-key", public_key.trim(), "--quiet"]);
+        fs::write(desk.path("found.json"), record).unwrap();
+        let split = desk.told(&["combine", "found.json", "--out", "split.key"]);
+        for (told, file) in [(alone, "alone.key"), (split, "split.key")] {
+            let address = told.trim();
+            let written = fs::read_to_string(desk.path(file)).unwrap();
+            assert!(address.starts_with(pattern), "{address}");
+            assert_eq!(imported(kind, written.trim()), address.to_owned(), "{file}");
+        }
+    }
+}
+
+/// The address of a key file's text, by another library.
+fn imported(kind: AddressKind, text: &str) -> String {
+    use bitcoin::{Address, CompressedPublicKey, Network, PrivateKey, secp256k1};
+    let secp = secp256k1::Secp256k1::new();
+    if kind == AddressKind::Ethereum {
+        let bytes = hex::decode(text.strip_prefix("0x").expect("as wallets write it")).expect("hex");
+        let point = secp256k1::SecretKey::from_slice(&bytes).expect("a key").public_key(&secp).serialize_uncompressed();
+        let digest = <sha3::Keccak256 as sha3::Digest>::digest(&point[1..]);
+        return checksummed(&hex::encode(&digest[12..]));
+    }
+    let key = PrivateKey::from_wif(text).expect("a key in wallet import format");
+    assert!(key.network.is_mainnet() && key.compressed);
+    let public_key = CompressedPublicKey::from_private_key(&secp, &key).expect("compressed");
+    match kind {
+        AddressKind::P2pkh => Address::p2pkh(public_key, Network::Bitcoin).to_string(),
+        AddressKind::P2wpkh => Address::p2wpkh(&public_key, Network::Bitcoin).to_string(),
+        AddressKind::P2shP2wpkh => Address::p2shwpkh(&public_key, Network::Bitcoin).to_string(),
+        AddressKind::Ethereum => unreachable!("returned above"),
+    }
+}
+
+/// EIP-55 as its text has it: a letter is upper case where the hash of the lower-case address has a digit above 7.
+fn checksummed(lower: &str) -> String {
+    let hash = hex::encode(<sha3::Keccak256 as sha3::Digest>::digest(lower));
+    let cased = |(letter, digit): (char, char)| if digit > '7' { letter.to_ascii_uppercase() } else { letter };
+    format!("0x{}", lower.chars().zip(hash.chars()).map(cased).collect::<String>())
+}
+
+#[test]
+fn several_patterns_are_told_with_their_union() {
+    let desk = Desk::new();
+    let objects = |args: &[&str]| -> Vec<Value> {
+        desk.told(args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let told = objects(&["difficulty", "1Lo", "1Lov", "1Bit", "--json", "--rate", "1000"]);
+    let of = |at: usize| told[at]["difficulty"].as_f64().unwrap();
+    assert_eq!(told.len(), 4);
+    assert_eq!(told[3]["any_of"], serde_json::json!(["1Lo", "1Lov", "1Bit"]));
+    let together = 1.0 / (1.0 / of(0) + 1.0 / of(2));
+    assert!((of(3) / together - 1.0).abs() < 1e-12, "{told:?}");
+    let half = told[3]["candidates_50"].as_f64().unwrap();
+    assert!((told[3]["seconds_50"].as_f64().unwrap() - half / 1000.0).abs() < 1e-9);
+    assert!(desk.told(&["difficulty", "1Lo", "1Lov"]).contains("any of these 2: 1 in "));
+    // Of two kinds there is no search, and nothing to say about both.
+    assert_eq!(objects(&["difficulty", "1Lo", "3Ab", "--json"]).len(), 2);
+}
+
+#[test]
+fn what_can_never_be_found_is_not_looked_for() {
+    let desk = Desk::new();
+    for (option, text, hint) in [
+        ("--regex", "^2", None),
+        ("--contains", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Some("--contains AAAA")),
+        ("--suffix", "l0ve", Some("--suffix Love")),
+    ] {
+        let said = desk.refused(&["search", "1Lo", option, text, "--quiet"]);
+        assert!(said.starts_with("error:"), "{said}");
+        match hint {
+            Some(hint) => assert!(said.contains("hint:") && said.contains(hint), "{said}"),
+            None => assert!(said.contains(option) && said.contains(text), "{said}"),
+        }
+    }
+}
+
 #[test]
 fn a_mistake_is_answered_in_kind() {
     let desk = Desk::new();

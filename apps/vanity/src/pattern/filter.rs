@@ -3,126 +3,135 @@
 //! They need the checksum and the conversion to text, a microsecond or so, and are asked only about hashes that the
 //! prefix has already let through.
 
-use regex_lite::{Regex, RegexBuilder};
-use sha2::{Digest, Sha256};
-
-use super::{Pattern, Reason, Wish};
-use crate::{AddressKind, Hash160, base58, bech32};
-
-/// Enough to see a filter that lets one address in a few thousand through.
-const SAMPLES: u32 = 20_000;
+use super::{
+    PatternError, Reason, Wish,
+    automaton::Automaton,
+    nearest,
+    odds::{Beginning, TooComplicated},
+};
+use crate::{AddressKind, base58, bech32};
 
 #[derive(Debug, Clone)]
-pub(crate) enum Filter {
+pub(super) enum Filter {
     /// The prefix exactly as typed, for Ethereum, whose ranges do not know case.
     Case(String),
-    Suffix {
-        text: String,
-        ignore_case: bool,
-        odds: f64,
-    },
-    Contains {
-        text: String,
-        ignore_case: bool,
-    },
-    Regex(Regex),
+    Letters(Automaton),
+}
+
+/// An option that asks for letters, with what it asks for.
+struct Request<'wish> {
+    option: &'static str,
+    text: &'wish str,
 }
 
 impl Filter {
-    pub(super) fn all_of(wish: &Wish, kind: AddressKind) -> Result<Vec<Self>, Reason> {
-        let ignore_case = wish.ignore_case;
-        let mut filters = Vec::new();
-        if kind == AddressKind::Ethereum && !ignore_case && super::ethereum_prefix::letters(&wish.prefix) > 0 {
-            filters.push(Self::Case(wish.prefix.clone()));
-        }
-        if let Some(text) = &wish.suffix {
-            let text = checked_text("--suffix", text, kind, ignore_case)?;
-            let odds = text.chars().map(|character| odds_of_character(character, kind, ignore_case)).product();
-            filters.push(Self::Suffix { text, ignore_case, odds });
-        }
-        if let Some(text) = &wish.contains {
-            filters.push(Self::Contains { text: checked_text("--contains", text, kind, ignore_case)?, ignore_case });
-        }
-        if let Some(text) = &wish.regex {
-            let regex = RegexBuilder::new(text).case_insensitive(ignore_case).build();
-            filters.push(Self::Regex(regex.map_err(|error| Reason::Regex(error.to_string()))?));
-        }
-        Ok(filters)
-    }
-
     pub(super) fn accepts(&self, address: &str) -> bool {
         match self {
             Self::Case(prefix) => address.starts_with(prefix.as_str()),
-            Self::Suffix { text, ignore_case: false, .. } => address.ends_with(text.as_str()),
-            Self::Suffix { text, .. } => address.to_ascii_lowercase().ends_with(text.as_str()),
-            Self::Contains { text, ignore_case: false } => address.contains(text.as_str()),
-            Self::Contains { text, .. } => address.to_ascii_lowercase().contains(text.as_str()),
-            Self::Regex(regex) => regex.is_match(address),
+            Self::Letters(automaton) => automaton.accepts(address),
         }
-    }
-
-    /// How many addresses with the prefix there are for each that this filter accepts.
-    pub(super) fn odds(&self, pattern: &Pattern) -> f64 {
-        match self {
-            // Already part of the pattern's exact difficulty.
-            Self::Case(_) => 1.0,
-            Self::Suffix { odds, .. } => *odds,
-            Self::Contains { .. } | Self::Regex(_) => self.sampled_odds(pattern),
-        }
-    }
-
-    /// Infinite if none of the samples passes: then nobody can say how long it takes.
-    fn sampled_odds(&self, pattern: &Pattern) -> f64 {
-        let accepted = (0..SAMPLES).filter(|&number| self.accepts(&pattern.kind().encode(sample(pattern, number))));
-        f64::from(SAMPLES) / accepted.count() as f64
     }
 }
 
-/// A hash of the widest range that looks random: its leading bits are kept, the rest comes from a counter.
-fn sample(pattern: &Pattern, number: u32) -> Hash160 {
-    let widest = pattern.ranges().as_slice().iter().max_by_key(|range| {
-        let bytes = range.high.0.iter().zip(range.low.0).map(|(high, low)| i16::from(*high) - i16::from(low));
-        bytes.collect::<Vec<_>>()
-    });
-    let range = widest.expect("a pattern matches something");
-    let shared = range.low.0.iter().zip(range.high.0).take_while(|(low, high)| **low == *high).count();
-    for attempt in 0u32.. {
-        let digest = Sha256::new().chain_update(number.to_be_bytes()).chain_update(attempt.to_be_bytes()).finalize();
-        let mut hash = range.low;
-        hash.0[shared..].copy_from_slice(&digest[..20 - shared]);
-        if range.contains(hash) {
-            return hash;
-        }
-        if attempt == 2_000 {
-            break;
+/// The filters of a wish, and how many addresses with its prefix there are for each that they accept.
+pub(super) fn all_of(wish: &Wish, kind: AddressKind) -> Result<(Vec<Filter>, f64), PatternError> {
+    let requests = [("--suffix", &wish.suffix), ("--contains", &wish.contains), ("--regex", &wish.regex)];
+    let requests: Vec<Request> =
+        requests.iter().filter_map(|(option, text)| Some(Request { option, text: text.as_deref()? })).collect();
+    let automata: Vec<Automaton> =
+        requests.iter().map(|request| request.automaton(kind, wish.ignore_case)).collect::<Result<_, _>>()?;
+    let beginning = Beginning::new(kind, &wish.prefix, wish.ignore_case);
+    let share = |automata: &[&Automaton]| {
+        beginning.share_accepted(automata).map_err(|TooComplicated| PatternError {
+            text: wish.prefix.clone(),
+            reason: Reason::Complicated,
+            nearest: None,
+        })
+    };
+    for (request, automaton) in requests.iter().zip(&automata) {
+        if share(&[automaton])? == 0.0 {
+            let nearest = request.nearest_that(kind, wish.ignore_case, |automaton| {
+                beginning.share_accepted(&[automaton]).is_ok_and(|share| share > 0.0)
+            });
+            let reason = Reason::Never { kind, option: request.option, text: request.text.to_owned() };
+            return Err(PatternError { text: wish.prefix.clone(), reason, nearest });
         }
     }
-    range.low
+    let together = share(&automata.iter().collect::<Vec<_>>())?;
+    if together == 0.0 {
+        let reason = Reason::NeverTogether { kind };
+        return Err(PatternError { text: wish.prefix.clone(), reason, nearest: None });
+    }
+    let is_case_wanted = kind == AddressKind::Ethereum && !wish.ignore_case;
+    let case = (is_case_wanted && super::ethereum_prefix::letters(&wish.prefix) > 0)
+        .then(|| Filter::Case(wish.prefix.clone()));
+    Ok((case.into_iter().chain(automata.into_iter().map(Filter::Letters)).collect(), 1.0 / together))
 }
 
-fn checked_text(name: &'static str, text: &str, kind: AddressKind, ignore_case: bool) -> Result<String, Reason> {
-    if text.is_empty() {
-        return Err(Reason::EmptyFilter(name));
-    }
-    for (position, character) in text.chars().enumerate() {
-        if odds_of_character(character, kind, ignore_case).is_infinite() {
-            return Err(Reason::Character { kind, character, position: position + 1 });
+impl Request<'_> {
+    fn automaton(&self, kind: AddressKind, ignore_case: bool) -> Result<Automaton, PatternError> {
+        let error = |reason, nearest| PatternError { text: self.text.to_owned(), reason, nearest };
+        if self.text.is_empty() {
+            return Err(error(Reason::EmptyFilter(self.option), None));
         }
+        let regex = match self.option {
+            "--regex" => self.text.to_owned(),
+            _ => {
+                check_letters(self.text, kind, ignore_case).map_err(|reason| {
+                    let nearest = nearest::to_letters(self.text, |letter| is_letter(letter, kind, ignore_case));
+                    error(reason, nearest.map(|text| self.with(&text)))
+                })?;
+                self.regex_of(self.text)
+            }
+        };
+        Automaton::new(&regex, ignore_case).map_err(|reason| error(reason, None))
     }
-    Ok(if ignore_case { text.to_ascii_lowercase() } else { text.to_owned() })
+
+    /// Letters and digits mean themselves in a regular expression.
+    fn regex_of(&self, letters: &str) -> String {
+        if self.option == "--suffix" { format!("{letters}$") } else { letters.to_owned() }
+    }
+
+    /// The longest part of the text that is possible: a suffix loses its first letters, another text its last.
+    fn nearest_that(
+        &self,
+        kind: AddressKind,
+        ignore_case: bool,
+        is_possible: impl Fn(&Automaton) -> bool,
+    ) -> Option<String> {
+        if self.option == "--regex" {
+            return None;
+        }
+        let parts = (1..self.text.len()).map(|cut| match self.option {
+            "--suffix" => &self.text[cut..],
+            _ => &self.text[..self.text.len() - cut],
+        });
+        let mut possible = parts.filter(|part| {
+            let request = Request { option: self.option, text: part };
+            request.automaton(kind, ignore_case).is_ok_and(|automaton| is_possible(&automaton))
+        });
+        possible.next().map(|part| self.with(part))
+    }
+
+    fn with(&self, text: &str) -> String {
+        format!("{} {text}", self.option)
+    }
 }
 
-/// One over the share of the alphabet that shows as this character.
-fn odds_of_character(character: char, kind: AddressKind, ignore_case: bool) -> f64 {
-    let both = [character.to_ascii_lowercase(), character.to_ascii_uppercase()];
-    let cases = if both[0] == both[1] || !ignore_case { 1 } else { 2 };
-    let spellings = if ignore_case { &both[..cases] } else { &[character][..] };
-    let known = |known: &dyn Fn(char) -> bool| spellings.iter().filter(|&&spelling| known(spelling)).count() as f64;
-    match kind {
-        AddressKind::P2pkh | AddressKind::P2shP2wpkh => 58.0 / known(&|letter| base58::digit(letter).is_some()),
-        AddressKind::P2wpkh => 32.0 / known(&|letter| bech32::digit(letter).is_some()),
-        AddressKind::Ethereum if !character.is_ascii_hexdigit() => f64::INFINITY,
-        AddressKind::Ethereum if character.is_ascii_alphabetic() && !ignore_case => 32.0,
-        AddressKind::Ethereum => 16.0,
+fn check_letters(text: &str, kind: AddressKind, ignore_case: bool) -> Result<(), Reason> {
+    match text.chars().enumerate().find(|(_, character)| !is_letter(*character, kind, ignore_case)) {
+        Some((position, character)) => Err(Reason::Character { kind, character, position: position + 1 }),
+        None => Ok(()),
     }
+}
+
+/// Whether addresses of the kind show this character.
+fn is_letter(character: char, kind: AddressKind, ignore_case: bool) -> bool {
+    let is_shown = |character: char| match kind {
+        AddressKind::P2pkh | AddressKind::P2shP2wpkh => base58::digit(character).is_some(),
+        AddressKind::P2wpkh => bech32::digit(character).is_some(),
+        AddressKind::Ethereum => character.is_ascii_hexdigit(),
+    };
+    is_shown(character)
+        || ignore_case && (is_shown(character.to_ascii_lowercase()) || is_shown(character.to_ascii_uppercase()))
 }

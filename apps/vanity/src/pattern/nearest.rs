@@ -27,6 +27,16 @@ pub(super) fn to_unknown_kind(text: &str) -> Option<String> {
     to(AddressKind::P2pkh, &prefixed).or(Some(prefixed))
 }
 
+/// The same text with a look-alike, or the other case, for each character that does not exist.
+pub(super) fn to_letters(text: &str, is_letter: impl Fn(char) -> bool) -> Option<String> {
+    let letter = |wanted: char| {
+        let alike = [wanted, swapped(wanted)].into_iter().chain(look_alike(wanted));
+        // A look-alike may look like another one: O, o, 0.
+        alike.flat_map(|one| [one].into_iter().chain(look_alike(one))).find(|&character| is_letter(character))
+    };
+    text.chars().map(letter).collect()
+}
+
 pub(super) fn longest_beginning(kind: AddressKind, text: &str) -> String {
     let ends = text.char_indices().map(|(at, character)| at + character.len_utf8());
     let possible = ends.map(|end| &text[..end]).take_while(|beginning| exists(kind, beginning));
@@ -46,7 +56,6 @@ fn without_start(kind: AddressKind, text: &str) -> &str {
 
 /// The character itself, its other case, its look-alike, then the rest of the alphabet by distance.
 fn alternatives(kind: AddressKind, wanted: char) -> impl Iterator<Item = char> {
-    let swapped = if wanted.is_ascii_lowercase() { wanted.to_ascii_uppercase() } else { wanted.to_ascii_lowercase() };
     let alphabet: &[u8] = match kind {
         AddressKind::P2pkh | AddressKind::P2shP2wpkh => base58::ALPHABET,
         AddressKind::P2wpkh => b"023456789acdefghjklmnpqrstuvwxyz",
@@ -55,7 +64,11 @@ fn alternatives(kind: AddressKind, wanted: char) -> impl Iterator<Item = char> {
     debug_assert!(kind != AddressKind::P2wpkh || alphabet.iter().all(|byte| bech32::ALPHABET.contains(byte)));
     let mut others: Vec<char> = alphabet.iter().map(|&byte| char::from(byte)).collect();
     others.sort_by_key(|&other| u32::from(other).abs_diff(u32::from(wanted)));
-    [wanted, swapped].into_iter().chain(look_alike(wanted)).chain(others)
+    [wanted, swapped(wanted)].into_iter().chain(look_alike(wanted)).chain(others)
+}
+
+fn swapped(letter: char) -> char {
+    if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
 }
 
 fn look_alike(wanted: char) -> Option<char> {

@@ -11,8 +11,9 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
 use vanity::{
-    AddressKind, Image, Pattern, PublicKey, Ranges, Record, SecretKey,
+    Image, Pattern, PublicKey, Ranges, Record, SecretKey,
     kernel::Backend,
+    pattern::Choice,
     threads::search_on_threads,
     unit::{Found, Search, Slice},
 };
@@ -63,8 +64,8 @@ pub(super) struct SearchArguments {
 }
 
 pub(super) fn run(arguments: &SearchArguments) -> Result<()> {
-    let patterns = arguments.wish.patterns()?;
-    let kind = kind_of_all(&patterns)?;
+    let choice = arguments.wish.choice()?;
+    let kind = choice.kind();
     let given = arguments.public_key.as_deref().map(given_key).transpose()?;
     let wish = || arguments.wish.canonical_text();
     let mut resume = arguments.resume.as_ref().map(|path| ResumeFile::open(path, wish(), given)).transpose()?;
@@ -81,14 +82,14 @@ pub(super) fn run(arguments: &SearchArguments) -> Result<()> {
         public_key,
         base: k256::Scalar::ONE,
         kind,
-        targets: Ranges::union(patterns.iter().flat_map(|pattern| pattern.ranges().as_slice()).copied()),
+        targets: choice.ranges().clone(),
         shares: Ranges::default(),
         backend: backend(arguments.backend.as_deref())?,
     };
     let before = resume.as_ref().map_or(0, |resume| resume.state.next.saturating_mul(Image::COUNT));
-    let mut progress = Progress::start(expected_candidates(&patterns), before, arguments.quiet);
+    let mut progress = Progress::start(choice.expected_candidates(), before, arguments.quiet);
     let threads = thread_count(arguments.threads);
-    let (found, pattern) = find(&search, &patterns, threads, &mut progress, resume.as_mut())?;
+    let (found, pattern) = find(&search, &choice, threads, &mut progress, resume.as_mut())?;
     progress.end();
 
     let offset = search.base + k256::Scalar::from(found.index);
@@ -111,32 +112,14 @@ fn given_key(text: &str) -> Result<PublicKey> {
         .map_err(|error| bad_argument(format!("--public-key is refused: {error}")))
 }
 
-fn kind_of_all(patterns: &[Pattern]) -> Result<AddressKind> {
-    let kind = patterns[0].kind();
-    match patterns.iter().find(|pattern| pattern.kind() != kind) {
-        None => Ok(kind),
-        Some(other) => Err(bad_argument(format!(
-            "{} is a {kind} pattern and {} a {} one: one search looks for one kind",
-            patterns[0].text(),
-            other.text(),
-            other.kind()
-        ))),
-    }
-}
-
-/// Of any of the patterns.
-fn expected_candidates(patterns: &[Pattern]) -> f64 {
-    1.0 / patterns.iter().map(|pattern| 1.0 / pattern.expected_candidates()).sum::<f64>()
-}
-
 /// Searches to the end of the indices, or, if the state is to be saved, in slices of some seconds.
-fn find<'patterns>(
+fn find<'choice>(
     search: &Search,
-    patterns: &'patterns [Pattern],
+    choice: &'choice Choice,
     threads: usize,
     progress: &mut Progress,
     mut resume: Option<&mut ResumeFile>,
-) -> Result<(Found, &'patterns Pattern)> {
+) -> Result<(Found, &'choice Pattern)> {
     let mut next = resume.as_ref().map_or(0, |resume| resume.state.next);
     let mut length = if resume.is_some() { FIRST_SAVED_POINTS } else { u64::MAX };
     loop {
@@ -146,7 +129,7 @@ fn find<'patterns>(
         let mut first = None;
         search_on_threads(search, slice, threads, |step| {
             progress.add(Image::COUNT * step.points);
-            let matching = |hit: &Found| Some((*hit, patterns.iter().find(|pattern| pattern.matches(hit.hash))?));
+            let matching = |hit: &Found| Some((*hit, choice.fulfilled_by(hit.hash)?));
             first = first.or_else(|| step.hits.iter().find_map(matching));
             if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

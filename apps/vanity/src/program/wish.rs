@@ -4,10 +4,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use vanity::{
     AddressKind, Pattern,
-    pattern::{PatternError, Wish},
+    pattern::{Choice, ChoiceError, PatternError, Wish},
 };
 
-use super::BadArgument;
+use super::{BadArgument, bad_argument};
 
 #[derive(Args)]
 pub(super) struct WishArguments {
@@ -40,6 +40,11 @@ enum Kind {
 }
 
 impl WishArguments {
+    pub(super) fn choice(&self) -> Result<Choice> {
+        Choice::new(&self.wish(""), &self.patterns).map_err(bad_choice)
+    }
+
+    /// One by one: they need not be of one kind.
     pub(super) fn patterns(&self) -> Result<Vec<Pattern>> {
         self.patterns
             .iter()
@@ -69,6 +74,13 @@ impl WishArguments {
             contains: self.contains.clone(),
             regex: self.regex.clone(),
         }
+    }
+}
+
+fn bad_choice(error: ChoiceError) -> anyhow::Error {
+    match error {
+        ChoiceError::Pattern(error) => bad_pattern(&error),
+        ChoiceError::Empty | ChoiceError::Kinds(..) => bad_argument(error.to_string()),
     }
 }
 
