@@ -43,6 +43,14 @@ const rpc = async (method, params = []) => {
   return (await response.json()).result;
 };
 
+/** The deadline is judged by the chain's clock and by the page's: it passes on both. */
+async function passDeadline(page) {
+  await rpc("evm_increaseTime", [4_000]);
+  await rpc("evm_mine");
+  const { timestamp } = await rpc("eth_getBlockByNumber", ["latest", false]);
+  await page.clock.install({ time: Number(timestamp) * 1_000 });
+}
+
 test("a long search: live odds, a lost connection, and the way back", async () => {
   for (const [name, viewport, colorScheme] of [
     ["phone", { width: 375, height: 812 }, "dark"],
@@ -80,10 +88,7 @@ test("an order past its deadline is refunded to the account, and withdrawn", asy
   const seen = watchPage(page, mock.url);
   await order(page, "1LoVErs");
   await page.waitForSelector('[data-stage="ordered"].done');
-  await rpc("evm_increaseTime", [4_000]);
-  await rpc("evm_mine");
-  // The deadline is judged by this machine's clock, too: let it pass there as well.
-  await page.clock.install({ time: Date.now() + 4_000_000 });
+  await passDeadline(page);
   await page.reload();
   await page.waitForSelector("#refund-button", { timeout: 60_000 });
   await shoot(page, SHOTS, "phone-overdue");
@@ -126,9 +131,7 @@ test("a near miss that does not fit is not shown; one that fits outlives the ord
   const taken = await page.getAttribute("#address-near-1", "data-address");
   assert.equal(await page.isVisible("#near-problem .problem"), false);
 
-  await rpc("evm_increaseTime", [4_000]);
-  await rpc("evm_mine");
-  await page.clock.install({ time: Date.now() + 4_000_000 });
+  await passDeadline(page);
   await page.reload();
   await page.waitForSelector("#refund-button", { timeout: 60_000 });
   await page.click("#refund-button");
