@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::capture::STREAM_BYTES_MAX;
 use crate::egress::Gate;
+use crate::sandbox::cgroup::Bounds;
 pub(crate) use crate::sandbox::out::ListError;
 use crate::sandbox::running::{Ended, Running, Streams};
 use crate::sandbox::wire::{Spec, Status};
@@ -134,7 +135,7 @@ pub(crate) async fn run_aloud(
     stand(&mut spec);
     let started = Instant::now();
     let gate = (!attempt.hosts.is_empty()).then(|| Gate::to(attempt.hosts));
-    let (mut running, streams) = sandbox.start(spec, limits, gate.clone())?;
+    let (mut running, streams) = sandbox.start(spec, Bounds::of(limits, attempt.job.resources.cores), gate.clone())?;
 
     let flooded = Notify::new();
     let dead = CancellationToken::new();
@@ -181,13 +182,15 @@ pub(crate) async fn run_aloud(
             Err(ListError::Io(error)) => return Err(RunError::Out(error)),
         }
     }
-    let (cpu_ms, memory_peak_bytes) = (ended.cpu_ms, ended.memory_peak_bytes);
+    let Ended { cpu_ms, memory_peak_bytes, disk, .. } = ended;
     let (network_received_bytes, network_sent_bytes) = gate.map_or((0, 0), |gate| gate.passed());
     let usage = Usage {
         wall_ms,
         cpu_ms,
         memory_peak_bytes,
         work_done,
+        disk_read_bytes: disk.read,
+        disk_written_bytes: disk.written,
         network_received_bytes,
         network_sent_bytes,
         ..Usage::default()

@@ -137,7 +137,7 @@ impl Sandbox {
         let mut sandbox = Self { config, cgroups: Cgroups::find(), landlock: false, spare: Mutex::default() };
         let limits = Limits { memory_bytes: 64 << 20, disk_bytes: 1 << 20, ..Limits::default() };
         let spec = Spec { app_dir: Some(std::env::temp_dir()), ..sandbox.walls(&limits) };
-        let (running, _streams) = sandbox.start(spec, &limits, None)?;
+        let (running, _streams) = sandbox.start(spec, Bounds::of(&limits, 1), None)?;
         let ended = running.finish().await;
         match ended.failed {
             Some(error) => Err(error),
@@ -183,21 +183,18 @@ impl Sandbox {
     pub(crate) fn start(
         &self,
         mut spec: Spec,
-        limits: &Limits,
+        bounds: Bounds,
         gate: Option<Arc<Gate>>,
     ) -> Result<(Running, Streams), SandboxError> {
         spec.egress = gate.is_some();
-        // Files in `/out` and `/tmp` are memory too, and have their own limit.
-        let memory_bytes = limits.memory_bytes.saturating_add(limits.disk_bytes);
-        let bounds = Bounds { memory_bytes, processes: limits.processes };
-        let group = match &self.cgroups {
-            Ok(cgroups) => Some(
-                cgroups
-                    .make(bounds)
-                    .map_err(|error| SandboxError::Part { part: Part::Cgroup, reason: error.to_string() })?,
-            ),
-            Err(_) => None,
-        };
+        let bounded = self.cgroups.as_ref().ok().map(|cgroups| {
+            let group = cgroups.make()?;
+            group.bound(bounds).inspect_err(|_| group.remove())?;
+            Ok(group)
+        });
+        let group = bounded
+            .transpose()
+            .map_err(|error: std::io::Error| SandboxError::Part { part: Part::Cgroup, reason: error.to_string() })?;
         spec.group.clone_from(&group);
         let started = self.take_spare(&spec).and_then(|spare| Running::start(spare, &spec, gate));
         // While the sandbox is being built.

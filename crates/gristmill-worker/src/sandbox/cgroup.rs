@@ -1,10 +1,12 @@
-//! Control groups, version 1 and 2: bounds on memory and processes of a whole sandbox, and what it has used.
+//! Control groups, version 1 and 2: bounds on memory, processes and cores of a whole sandbox, and what it has used.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gristmill_proto::job::Limits;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 const OVERHEAD_BYTES: u64 = 8 << 20;
 /// The sandbox's first process.
 const OVERHEAD_PROCESSES: u32 = 1;
+/// In which the processor time of so many cores is given out.
+const PERIOD_US: u64 = 100_000;
 /// A group can be removed once the kernel has buried its last process, which it may finish a moment after reaping.
 const REMOVE_TRIES: u32 = 100;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
@@ -21,10 +25,20 @@ const NAME_PREFIX: &str = "gristmill-";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cgroups {
     pub(crate) version: Version,
+    places: Places,
+}
+
+/// One directory per controller; with version 2 they are the same. What only counts or slows may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Places {
     memory: PathBuf,
     pids: PathBuf,
-    /// Version 1 counts processor time in a hierarchy of its own, which may be missing.
+    /// Counts processor time.
+    cpuacct: Option<PathBuf>,
+    /// Limits it.
     cpu: Option<PathBuf>,
+    /// Counts what passes between memory and disks. Version 1 counts that only where it is throttled.
+    io: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,18 +49,25 @@ pub(crate) enum Version {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    pub(crate) memory_bytes: u64,
-    pub(crate) processes: u32,
+    memory_bytes: u64,
+    processes: u32,
+    cores: u32,
 }
 
-/// The group of one sandbox. One directory per hierarchy; with version 2 they are the same. Made by the worker, removed
-/// by the launcher, which outlives the sandbox even if the worker does not.
+impl Bounds {
+    pub(crate) fn of(limits: &Limits, cores: u32) -> Self {
+        // Files in `/out` and `/tmp` are memory too, and have their own limit.
+        let memory_bytes = limits.memory_bytes.saturating_add(limits.disk_bytes);
+        Self { memory_bytes, processes: limits.processes, cores }
+    }
+}
+
+/// The group of one sandbox. Made by the worker, removed by the launcher, which outlives the sandbox even if the worker
+/// does not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
     version: Version,
-    memory: PathBuf,
-    pids: PathBuf,
-    cpu: Option<PathBuf>,
+    places: Places,
 }
 
 /// What a sandbox has used, as far as its group knows.
@@ -54,10 +75,18 @@ pub(crate) struct Group {
 pub(crate) struct Used {
     pub(crate) cpu_ms: Option<u64>,
     pub(crate) memory_peak_bytes: Option<u64>,
+    pub(crate) disk: Option<DiskBytes>,
     /// A process was killed for it.
     pub(crate) out_of_memory: bool,
     /// A process or thread was refused for it.
     pub(crate) out_of_processes: bool,
+}
+
+/// Between memory and disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DiskBytes {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
 }
 
 impl Cgroups {
@@ -65,40 +94,28 @@ impl Cgroups {
     pub(crate) fn find() -> Result<Self, String> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("mounts: {error}"))?;
         let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("own group: {error}"))?;
-        let places = Places::parse(&mounts, &own);
-        let cgroups = places.version_one().or_else(|| places.version_two()).ok_or(
+        let mounted = Mounted::parse(&mounts, &own);
+        let cgroups = mounted.version_one().or_else(|| mounted.version_two()).ok_or(
             "no hierarchy with the memory and pids controllers is mounted, or they are not enabled for this process",
         )?;
         cgroups.sweep();
         // Writing rights are known only by trying.
-        let trial = cgroups.make(Bounds { memory_bytes: 64 << 20, processes: 8 });
-        trial.map_err(|error| format!("making a group in {}: {error}", cgroups.memory.display()))?.remove_now();
+        let memory = cgroups.places.memory.display();
+        let failed = |error| format!("making a group in {memory}: {error}");
+        let trial = cgroups.make().map_err(failed)?;
+        let bounded = trial.bound(Bounds { memory_bytes: 64 << 20, processes: 8, cores: 1 });
+        trial.remove_now();
+        bounded.map_err(failed)?;
         Ok(cgroups)
     }
 
-    pub(crate) fn make(&self, bounds: Bounds) -> io::Result<Group> {
-        let group = self.claim()?;
-        match group.set_up(bounds) {
-            Ok(()) => Ok(group),
-            Err(error) => {
-                group.remove_now();
-                Err(error)
-            }
-        }
-    }
-
-    /// Makes the directories of the first name that is free in every hierarchy.
-    fn claim(&self) -> io::Result<Group> {
+    /// A group without bounds, of the first name that is free in every hierarchy.
+    pub(crate) fn make(&self) -> io::Result<Group> {
         let own = std::process::id();
         let mut number = 0_u64;
         loop {
             let name = format!("{NAME_PREFIX}{own}-{number}");
-            let group = Group {
-                version: self.version,
-                memory: self.memory.join(&name),
-                pids: self.pids.join(&name),
-                cpu: self.cpu.as_ref().map(|cpu| cpu.join(&name)),
-            };
+            let group = Group { version: self.version, places: self.places.each(|place| place.join(&name)) };
             match group.create() {
                 Ok(()) => return Ok(group),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -109,7 +126,7 @@ impl Cgroups {
 
     /// Removes what a worker that was killed left behind. Groups still in use refuse to go.
     fn sweep(&self) {
-        for directory in [Some(&self.memory), Some(&self.pids), self.cpu.as_ref()].into_iter().flatten() {
+        for directory in self.places.directories() {
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
             for entry in entries.filter(|entry| is_left_behind(&entry.file_name().to_string_lossy())) {
                 let _ = fs::remove_dir(entry.path());
@@ -123,11 +140,29 @@ fn is_left_behind(name: &str) -> bool {
     owner.is_some_and(|owner| owner.parse::<u32>().is_ok() && !Path::new("/proc").join(owner).exists())
 }
 
+impl Places {
+    fn each(&self, place: impl Fn(&PathBuf) -> PathBuf) -> Self {
+        Self {
+            memory: place(&self.memory),
+            pids: place(&self.pids),
+            cpuacct: self.cpuacct.as_ref().map(&place),
+            cpu: self.cpu.as_ref().map(&place),
+            io: self.io.as_ref().map(&place),
+        }
+    }
+
+    /// Each once.
+    fn directories(&self) -> BTreeSet<&PathBuf> {
+        let some = [Some(&self.memory), Some(&self.pids), self.cpuacct.as_ref(), self.cpu.as_ref(), self.io.as_ref()];
+        some.into_iter().flatten().collect()
+    }
+}
+
 impl Group {
     /// All directories or none.
     fn create(&self) -> io::Result<()> {
         let mut created = Vec::new();
-        for directory in self.directories() {
+        for directory in self.places.directories() {
             if let Err(error) = fs::create_dir(directory) {
                 created.iter().for_each(|directory| drop(fs::remove_dir(directory)));
                 return Err(error);
@@ -137,35 +172,38 @@ impl Group {
         Ok(())
     }
 
-    fn set_up(&self, bounds: Bounds) -> io::Result<()> {
+    pub(crate) fn bound(&self, bounds: Bounds) -> io::Result<()> {
+        let Places { memory: memory_dir, pids, cpu, .. } = &self.places;
         let memory = bounds.memory_bytes.saturating_add(OVERHEAD_BYTES).to_string();
         let processes = bounds.processes.saturating_add(OVERHEAD_PROCESSES).to_string();
-        write(&self.pids.join("pids.max"), &processes)?;
+        write(&pids.join("pids.max"), &processes)?;
+        let quota_us = u64::from(bounds.cores.max(1)) * PERIOD_US;
         match self.version {
             Version::One => {
-                write(&self.memory.join("memory.limit_in_bytes"), &memory)?;
-                write_if_there(&self.memory.join("memory.memsw.limit_in_bytes"), &memory)
+                write(&memory_dir.join("memory.limit_in_bytes"), &memory)?;
+                write_if_there(&memory_dir.join("memory.memsw.limit_in_bytes"), &memory)?;
+                let Some(cpu) = cpu else { return Ok(()) };
+                write_if_there(&cpu.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
+                write_if_there(&cpu.join("cpu.cfs_quota_us"), &quota_us.to_string())
             }
             Version::Two => {
-                write(&self.memory.join("memory.max"), &memory)?;
-                write_if_there(&self.memory.join("memory.swap.max"), "0")?;
-                write_if_there(&self.memory.join("memory.oom.group"), "1")
+                write(&memory_dir.join("memory.max"), &memory)?;
+                write_if_there(&memory_dir.join("memory.swap.max"), "0")?;
+                write_if_there(&memory_dir.join("memory.oom.group"), "1")?;
+                let Some(cpu) = cpu else { return Ok(()) };
+                write_if_there(&cpu.join("cpu.max"), &format!("{quota_us} {PERIOD_US}"))
             }
         }
     }
 
     /// Puts a process into the group, with all children it will have.
     pub(crate) fn admit(&self, process: Pid) -> io::Result<()> {
-        self.directories().try_for_each(|directory| write(&directory.join("cgroup.procs"), &process.to_string()))
-    }
-
-    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
-        let others = [Some(&self.pids), self.cpu.as_ref()].into_iter().flatten();
-        std::iter::once(&self.memory).chain(others.filter(|directory| **directory != self.memory))
+        let mut directories = self.places.directories().into_iter();
+        directories.try_for_each(|directory| write(&directory.join("cgroup.procs"), &process.to_string()))
     }
 
     pub(crate) fn cpu_ms(&self) -> Option<u64> {
-        let cpu = self.cpu.as_ref()?;
+        let cpu = self.places.cpuacct.as_ref()?;
         match self.version {
             Version::One => read_number(&cpu.join("cpuacct.usage")).map(|nanoseconds| nanoseconds / 1_000_000),
             Version::Two => read_field(&cpu.join("cpu.stat"), "usage_usec").map(|microseconds| microseconds / 1000),
@@ -173,10 +211,15 @@ impl Group {
     }
 
     fn memory_peak_bytes(&self) -> Option<u64> {
-        read_number(&self.memory.join(match self.version {
+        read_number(&self.places.memory.join(match self.version {
             Version::One => "memory.max_usage_in_bytes",
             Version::Two => "memory.peak",
         }))
+    }
+
+    fn disk_bytes(&self) -> Option<DiskBytes> {
+        let content = fs::read_to_string(self.places.io.as_ref()?.join("io.stat")).ok()?;
+        Some(DiskBytes { read: sum_of_words(&content, "rbytes="), written: sum_of_words(&content, "wbytes=") })
     }
 
     fn was_out_of_memory(&self) -> bool {
@@ -184,20 +227,21 @@ impl Group {
             Version::One => "memory.oom_control",
             Version::Two => "memory.events",
         };
-        read_field(&self.memory.join(file), "oom_kill").is_some_and(|kills| kills > 0)
+        read_field(&self.places.memory.join(file), "oom_kill").is_some_and(|kills| kills > 0)
     }
 
     fn was_out_of_processes(&self) -> bool {
-        read_field(&self.pids.join("pids.events"), "max").is_some_and(|refusals| refusals > 0)
+        read_field(&self.places.pids.join("pids.events"), "max").is_some_and(|refusals| refusals > 0)
     }
 
     /// Kills what is in the group, should the launcher have failed to. Version 1 knows no such thing.
     pub(crate) fn kill(&self) {
-        let _ = write_if_there(&self.memory.join("cgroup.kill"), "1");
+        let _ = write_if_there(&self.places.memory.join("cgroup.kill"), "1");
     }
 
     pub(crate) fn used(&self) -> Used {
         Used {
+            disk: self.disk_bytes(),
             cpu_ms: self.cpu_ms(),
             memory_peak_bytes: self.memory_peak_bytes(),
             out_of_memory: self.was_out_of_memory(),
@@ -216,7 +260,7 @@ impl Group {
     }
 
     fn remove_now(&self) -> bool {
-        self.directories().all(|directory| match fs::remove_dir(directory) {
+        self.places.directories().into_iter().all(|directory| match fs::remove_dir(directory) {
             Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         })
@@ -250,15 +294,21 @@ fn read_field(file: &Path, name: &str) -> Option<u64> {
     fields.find(|(field, _)| *field == name)?.1.trim().parse().ok()
 }
 
+/// The numbers that follow a word, together.
+fn sum_of_words(content: &str, word: &str) -> u64 {
+    let numbers = content.split(word).skip(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    numbers.filter_map(|number| number?.parse::<u64>().ok()).fold(0, u64::saturating_add)
+}
+
 /// Mounted hierarchies and this process's place in each.
-struct Places {
+struct Mounted {
     /// Mount point, path of the hierarchy shown there, controllers; version 2 has none.
     mounts: Vec<(PathBuf, PathBuf, Vec<String>)>,
     /// Controllers and path; version 2 has none.
     own: Vec<(Vec<String>, PathBuf)>,
 }
 
-impl Places {
+impl Mounted {
     fn parse(mountinfo: &str, own: &str) -> Self {
         let words = |text: &str| text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
         let mounts = mountinfo
@@ -286,22 +336,22 @@ impl Places {
     }
 
     fn version_one(&self) -> Option<Cgroups> {
-        Some(Cgroups {
-            version: Version::One,
+        let places = Places {
             memory: self.directory(Some("memory"))?,
             pids: self.directory(Some("pids"))?,
-            cpu: self.directory(Some("cpuacct")),
-        })
+            cpuacct: self.directory(Some("cpuacct")),
+            cpu: self.directory(Some("cpu")),
+            io: None,
+        };
+        Some(Cgroups { version: Version::One, places })
     }
 
     fn version_two(&self) -> Option<Cgroups> {
         let own = self.directory(None)?;
-        enable_controllers(&own).then(|| Cgroups {
-            version: Version::Two,
-            memory: own.clone(),
-            pids: own.clone(),
-            cpu: Some(own),
-        })
+        let own_place = || Some(own.clone());
+        let (memory, pids) = (own.clone(), own.clone());
+        let places = Places { memory, pids, cpuacct: own_place(), cpu: own_place(), io: own_place() };
+        enable_controllers(&own).then_some(Cgroups { version: Version::Two, places })
     }
 
     /// This process's directory in the hierarchy of a controller, or in that of version 2.
@@ -331,7 +381,12 @@ fn enable_controllers(own: &Path) -> bool {
     if has("cgroup.subtree_control") {
         return true;
     }
-    let enable = || write(&own.join("cgroup.subtree_control"), "+memory +pids");
+    let control = own.join("cgroup.subtree_control");
+    let enable = || {
+        let enabled = write(&control, "+memory +pids");
+        // Each for itself: not every worker is given them.
+        enabled.inspect(|()| ["+cpu", "+io"].iter().for_each(|more| drop(write(&control, more))))
+    };
     if enable().is_ok() {
         return true;
     }
@@ -359,11 +414,23 @@ mod tests {
         let found = Places::parse(mounts, own).version_one();
         let expected = Cgroups {
             version: Version::One,
-            memory: "/sys/fs/cgroup/memory/a/b".into(),
-            pids: "/sys/fs/cgroup/pids/x".into(),
-            cpu: Some("/sys/fs/cgroup/cpu,cpuacct/".into()),
+            places: Places {
+                memory: "/sys/fs/cgroup/memory/a/b".into(),
+                pids: "/sys/fs/cgroup/pids/x".into(),
+                cpuacct: Some("/sys/fs/cgroup/cpu,cpuacct/".into()),
+                cpu: Some("/sys/fs/cgroup/cpu,cpuacct/".into()),
+                io: None,
+            },
         };
+        assert_eq!(expected.places.directories().len(), 3, "a hierarchy of two controllers has one directory");
         assert_eq!(found, Some(expected));
+    }
+
+    #[test]
+    fn what_passed_to_and_from_disks_is_added_up() {
+        let two = "8:0 rbytes=4096 wbytes=100 rios=1 wios=2 dbytes=0 dios=0\n254:0 rbytes=4 wbytes=0\n";
+        assert_eq!((sum_of_words(two, "rbytes="), sum_of_words(two, "wbytes=")), (4100, 100));
+        assert_eq!(sum_of_words("", "rbytes="), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::sys::time::TimeValLike;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, getgid, getuid, sethostname, write};
 
-use super::cgroup::Group;
+use super::cgroup::{DiskBytes, Group};
 use super::init::{self, Init};
 use super::syscall::SingleThread;
 use super::wire::{self, Context, Failure, Part, Report, Spec};
@@ -26,6 +26,8 @@ pub const LAUNCHER_ARGUMENT: &str = "sandbox-launcher";
 
 /// The second argument where the worker is root, and apps get users of the host's.
 pub(super) const AS_ROOT: &str = "as-root";
+/// In which the kernel counts what passes between memory and disks.
+const BLOCK_BYTES: u64 = 512;
 const HOST_NAME: &str = "gristmill";
 
 /// The launcher's life. A binary that is given to [`super::Config`] as the launcher calls this first thing in `main`,
@@ -133,10 +135,16 @@ fn bury(init: Pid, group: Option<&Group>) -> Report {
     if let Some(group) = group {
         group.remove();
     }
-    let (cpu_ms, memory_peak_bytes) = getrusage(UsageWho::RUSAGE_CHILDREN).map_or((0, 0), |usage| {
-        let cpu_ms = usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return Report::Gone { cpu_ms: 0, memory_peak_bytes: 0, disk: DiskBytes::default(), used };
+    };
+    let cpu_ms = usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
+    let bytes = |blocks: i64| blocks.cast_unsigned() * BLOCK_BYTES;
+    Report::Gone {
+        cpu_ms: cpu_ms.cast_unsigned(),
         // In KiB.
-        (cpu_ms.cast_unsigned(), usage.max_rss().cast_unsigned() * 1024)
-    });
-    Report::Gone { cpu_ms, memory_peak_bytes, used }
+        memory_peak_bytes: usage.max_rss().cast_unsigned() * 1024,
+        disk: DiskBytes { read: bytes(usage.block_reads()), written: bytes(usage.block_writes()) },
+        used,
+    }
 }

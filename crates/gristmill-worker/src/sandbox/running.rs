@@ -17,7 +17,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::cgroup::Group;
+use super::cgroup::{DiskBytes, Group};
 use super::launcher::{AS_ROOT, LAUNCHER_ARGUMENT};
 use super::wire::{self, End, Report, Spec, Status, Watched};
 use super::{HostIds, SandboxError};
@@ -61,6 +61,7 @@ pub(crate) struct Ended {
     pub(crate) out: Option<OwnedFd>,
     pub(crate) cpu_ms: u64,
     pub(crate) memory_peak_bytes: u64,
+    pub(crate) disk: DiskBytes,
 }
 
 /// A launcher that has done all that is the same for every sandbox, and waits to be told which.
@@ -156,12 +157,13 @@ impl Running {
                 self.seen.over = Some(limit);
                 self.note_watched(watched);
             }
-            Report::Gone { cpu_ms, memory_peak_bytes, used } => {
+            Report::Gone { cpu_ms, memory_peak_bytes, disk, used } => {
                 self.group = None;
                 let seen = &mut self.seen;
                 seen.cpu_ms = used.cpu_ms.unwrap_or(cpu_ms);
                 seen.memory_peak_bytes =
                     used.memory_peak_bytes.unwrap_or(memory_peak_bytes.max(seen.memory_peak_bytes));
+                seen.disk = used.disk.unwrap_or(disk);
                 seen.out_of_memory = used.out_of_memory;
                 seen.out_of_processes |= used.out_of_processes;
             }

@@ -10,7 +10,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::{Group, Used};
+use super::cgroup::{DiskBytes, Group, Used};
 use super::syscall;
 
 /// A job's texts and its input paths fit many times.
@@ -70,7 +70,7 @@ pub(crate) enum Report {
     /// Of the app, or of the watch over it.
     Ended(End),
     /// Every process of the sandbox is dead and reaped, its group removed.
-    Gone { cpu_ms: u64, memory_peak_bytes: u64, used: Used },
+    Gone { cpu_ms: u64, memory_peak_bytes: u64, disk: DiskBytes, used: Used },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

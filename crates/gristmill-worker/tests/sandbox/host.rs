@@ -50,6 +50,32 @@ async fn the_kernel_confirms_every_wall() {
     assert!(ended.is_err());
 }
 
+/// A job of one core has one, whatever it starts.
+#[tokio::test]
+async fn cores_are_the_kernels_to_keep() {
+    let prison = Prison::new().await;
+    if prison.sandbox.isolation().control_groups.is_err() {
+        return;
+    }
+    let name = marker("cores");
+    let (cancel, args) = (CancellationToken::new(), ["stay", &name]);
+    let look = async {
+        wait_until("both processes run", || processes_with(&name).len() == 2).await;
+        let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", processes_with(&name)[0])).unwrap();
+        let path_of =
+            |controller: &str| groups.lines().find_map(|line| Some(line.split_once(controller)?.1.to_owned()));
+        let read = |path: String| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+        let quota = match path_of(":cpu:").or_else(|| path_of(":cpu,cpuacct:")) {
+            Some(group) => read(format!("/sys/fs/cgroup/cpu{group}/cpu.cfs_quota_us")),
+            None => read(format!("/sys/fs/cgroup{}/cpu.max", path_of("0::").unwrap())),
+        };
+        assert!(["100000", "100000 100000"].contains(&quota.unwrap().as_str()));
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(prison.try_run(&args, |_| {}, cancel.clone()), look);
+    assert!(ended.is_err());
+}
+
 #[tokio::test]
 async fn nothing_stays_on_the_host() {
     if std::env::var_os(SECOND_PROCESS).is_none() {

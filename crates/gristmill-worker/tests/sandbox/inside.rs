@@ -1,8 +1,10 @@
 //! What an app gets.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use gristmill_proto::outcome::Exit;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use tokio_util::sync::CancellationToken;
 
 use crate::prison::{Prison, rust_program, text};
@@ -153,4 +155,18 @@ async fn many_sandboxes_at_once_do_not_meet() {
         }
     });
     futures_util::future::join_all(runs).await;
+}
+
+#[tokio::test]
+async fn what_is_read_from_disk_is_counted() {
+    let mut prison = Prison::new().await;
+    let content = "x".repeat(1 << 20);
+    let path = PathBuf::from(prison.host_file("input", &content));
+    // Out of memory again, or nothing would be read from the disk.
+    let file = std::fs::File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    prison.inputs = vec![("one".into(), path)];
+    let usage = prison.run(&["copy", "/in/one", "/out/copied"]).await.usage;
+    assert!(usage.disk_read_bytes >= 1 << 20, "{usage:?}");
 }
