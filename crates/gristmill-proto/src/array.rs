@@ -21,7 +21,7 @@ pub enum Values {
 }
 
 /// `from`, `from + step`, and so on, up to and with `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
     pub from: i64,

@@ -123,6 +123,20 @@ impl FromStr for Requirement {
     }
 }
 
+impl schemars::JsonSchema for Requirement {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Requirement".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A label, or a label, one of == != < <= > >=, and a value: `site == lyon`, `app/blender >= 4`.",
+            "pattern": r"^\s*[A-Za-z0-9_./-]{1,64}\s*((==|!=|<=|>=|<|>)\s*[^=!<>]+)?$",
+        })
+    }
+}
+
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((operator, value)) = &self.compare else { return f.write_str(&self.label) };

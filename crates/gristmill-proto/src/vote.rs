@@ -12,6 +12,16 @@ use crate::outcome::{Exit, Log, Outcome, OutputFile};
 #[serde(try_from = "f64", into = "f64")]
 pub struct Fraction(f64);
 
+impl schemars::JsonSchema for Fraction {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Fraction".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5 })
+    }
+}
+
 /// A fraction is never the number that differs from itself.
 impl Eq for Fraction {}
 

@@ -10,58 +10,78 @@ use gristmill_proto::array::{Lines, Range, Values, combinations};
 use gristmill_proto::digest::Digest;
 use gristmill_proto::job::{DoneWhen, Input, JobSpec, Limits, Resources, Trust};
 use gristmill_proto::requirement::Requirement;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::pool_client::PoolClient;
 
-#[derive(Debug, Deserialize)]
+/// A job of gristmill, as `gristmill submit` reads it.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobFile {
     /// A name, a digest, `vanity`, or the path of a program.
     pub app: String,
+    /// What the program is given. `{task}`, `{worker}` and the names of the array stand for their values in each task.
     #[serde(default)]
     pub args: Vec<String>,
+    /// Environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Files that the program finds below /in.
     #[serde(default)]
     pub inputs: Vec<FileInput>,
+    /// How many tasks the job has; one, or as many as the array has combinations, if this is left out.
     pub tasks: Option<u64>,
+    /// Values by name: a task for every combination.
     #[serde(default)]
     pub array: BTreeMap<String, FileValues>,
+    /// When the job is done.
     #[serde(default)]
     pub done_when: DoneWhen,
+    /// How a result becomes certified.
     #[serde(default)]
     pub trust: Trust,
+    /// What one attempt may use at most.
     #[serde(default)]
     pub limits: Limits,
+    /// What one attempt takes of its worker, beside the memory that `limits` name.
     #[serde(default)]
     pub resources: Resources,
+    /// Conditions on the worker's labels; `os`, `arch`, `name`, `version`, `slots` and `gpus` are there by themselves.
     #[serde(default)]
     pub require: Vec<Requirement>,
+    /// On whose account it runs: users share the pool, however many jobs each has.
     #[serde(default)]
     pub user: String,
+    /// Among the user's own jobs. A job with a priority of one less waits ten minutes longer.
     #[serde(default)]
     pub priority: i8,
     /// Seconds from now.
     pub deadline_s: Option<u64>,
+    /// Tasks that may fail for good before the job is given up.
     #[serde(default)]
     pub failed_max: u64,
+    /// Attempts that may fail, per task, before the task does.
     pub retries: Option<u32>,
+    /// Your own name for the job: the same name submitted again is the same job.
     pub external_id: Option<String>,
+    /// For people and pages.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileInput {
     /// Below `/in`.
     pub path: String,
+    /// A blob that the pool has.
     pub digest: Option<Digest>,
+    /// A file of this machine, from the job file's folder.
     pub file: Option<PathBuf>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum FileValues {
     List(Vec<Word>),
@@ -70,7 +90,7 @@ pub enum FileValues {
 }
 
 /// A value of a list: numbers need no quotes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Word {
     Text(String),
@@ -79,13 +99,19 @@ pub enum Word {
     Flag(bool),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinesOfFile {
+    /// A file of this machine: a value for each of its lines.
     pub lines_of: PathBuf,
 }
 
 impl JobFile {
+    /// The JSON schema of job files, for editors and other programs.
+    pub fn schema() -> String {
+        serde_json::to_string_pretty(&schemars::schema_for!(Self)).expect("a schema is JSON") + "\n"
+    }
+
     /// Reads a file by its ending: `.json` is JSON, everything else TOML.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -223,6 +249,13 @@ mod tests {
         assert!(matches!(file.array["frame"], FileValues::Range(Range { from: 1, to: 24, step: 1 })));
         assert!(matches!(&file.array["scene"], FileValues::List(list) if list.len() == 2));
         assert!(matches!(&file.array["line"], FileValues::Lines(_)));
+    }
+
+    /// `gristmill submit --schema > docs/job.schema.json`
+    #[test]
+    fn the_schema_is_published_as_it_is() {
+        let published = include_str!("../../../docs/job.schema.json");
+        assert!(published == JobFile::schema(), "write it again: {}", JobFile::schema());
     }
 
     #[test]

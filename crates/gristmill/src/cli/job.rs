@@ -53,7 +53,11 @@ impl PoolArgs {
 #[derive(Args)]
 pub(super) struct SubmitArgs {
     /// The job, in TOML or JSON
-    file: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    file: Option<PathBuf>,
+    /// Print the JSON schema of job files
+    #[arg(long, exclusive = true)]
+    schema: bool,
     /// Stay until it has ended
     #[arg(long)]
     watch: bool,
@@ -179,11 +183,15 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn submit(args: SubmitArgs, shutdown: CancellationToken) -> Result<()> {
+    let Some(file) = args.file else {
+        print_line(JobFile::schema().trim_end());
+        return Ok(());
+    };
     let report = Report::new(args.json);
     let work = async {
         let pool = args.pool.client()?;
-        let base = args.file.parent().unwrap_or(Path::new("."));
-        let spec = JobFile::read(&args.file)?.prepare(base, &pool).await?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        let spec = JobFile::read(&file)?.prepare(base, &pool).await?;
         let submitted = pool.submit(&spec).await?;
         let id = submitted.id;
         let facts = json!({ "job": id, "known": submitted.known, "tasks": spec.tasks });
