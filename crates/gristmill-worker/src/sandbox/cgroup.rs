@@ -411,7 +411,7 @@ mod tests {
                       39 31 0:36 /docker/abc /sys/fs/cgroup/pids rw,relatime shared:9 - cgroup cgroup rw,pids\n\
                       41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
         let own = "4:memory:/a/b\n3:cpu,cpuacct:/\n2:pids:/docker/abc/x\n1:name=systemd:/\n0::/\n";
-        let found = Places::parse(mounts, own).version_one();
+        let found = Mounted::parse(mounts, own).version_one();
         let expected = Cgroups {
             version: Version::One,
             places: Places {
