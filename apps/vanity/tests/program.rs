@@ -276,6 +276,35 @@ fn difficulty_is_exact_and_impossible_patterns_are_refused_with_a_possible_one()
     assert!(said.contains("--public-key is refused"), "{said}");
 }
 
+/// The rival is a shell command that claims a rate, so which side of the floor the row is on is known.
+#[test]
+fn a_table_with_a_row_below_its_floor_fails() {
+    const ROW: &str = "portable / vanitygen++";
+    let desk = Desk::new();
+    let bench = |rate: &str| {
+        let rival = format!("vanitygen=echo {rate}");
+        let quick = ["bench", "--backend", "portable", "--threads", "1", "--rounds", "1", "--seconds", "0.1"];
+        desk.run(&[&quick[..], &["--compared", "0", "--table", "--rival", &rival]].concat())
+    };
+    let verdict = |output: &Output| {
+        let told = String::from_utf8(output.stdout.clone()).unwrap();
+        told.lines().find(|line| line.starts_with(ROW)).unwrap().split(' ').next_back().unwrap().to_owned()
+    };
+    let below = bench("900000 Mkey/s");
+    assert_eq!(verdict(&below), "BELOW");
+    assert_eq!(below.status.code(), Some(1));
+    let said = String::from_utf8(below.stderr).unwrap();
+    assert!(
+        said.starts_with("error: below the floor: ") && said.contains(ROW) && said.contains("\n\nhint: "),
+        "{said}"
+    );
+
+    let above = bench("1 key/s");
+    assert_eq!(verdict(&above), "holds");
+    // Another row may be below its floor on a machine that is busy.
+    assert!(!String::from_utf8(above.stderr).unwrap().contains(ROW));
+}
+
 #[test]
 fn a_reader_that_leaves_is_no_crash() {
     let desk = Desk::new();

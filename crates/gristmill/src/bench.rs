@@ -8,6 +8,8 @@ mod light_worker;
 mod oracle;
 mod pool_process;
 mod scheduler;
+mod vanity;
 
 pub use oracle::{OracleBench, OracleRow, run as run_oracle};
 pub use scheduler::{Row, SchedulerBench, run};
+pub use vanity::{VanityBench, run as run_vanity};

@@ -126,7 +126,8 @@ pub async fn deploy(
     })
 }
 
-fn plan(app: Digest, terms: &Terms) -> Plan {
+/// What the vanity offer's orders become.
+pub(crate) fn plan(app: Digest, terms: &Terms) -> Plan {
     let args = ["unit", "--params", "{params}", "--order", "{order}", "--worker", "{worker}", "--unit", "{task}"];
     let search = ["--threads", "1", "--candidates", "{work}", "--shares", "{shares}", "--shares-out", "/out/shares"];
     Plan {

@@ -21,6 +21,11 @@ pub fn vanity_manifest() -> AppManifest {
     }
 }
 
+/// The program itself, for who wants to run it without a grid.
+pub fn vanity_program() -> &'static [u8] {
+    VANITY
+}
+
 /// Puts the app where the pool's workers fetch it; its digest.
 pub fn publish_vanity(pool: &BlobStore) -> Result<Digest, StoreError> {
     pool.put(VANITY)?;

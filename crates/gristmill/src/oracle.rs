@@ -40,6 +40,7 @@ use tracing::{error, info, warn};
 
 pub use dashboard::{Dashboard, Status};
 pub use gather::{file_list, location, outcome};
+pub(crate) use job::search_job;
 pub use ledger::Confirmations;
 use ledger::{ChainView, Ledger, Todo};
 use offers::Offers;

@@ -283,3 +283,20 @@ fn mistakes_in_a_job_are_named() {
     let unknown = "ab".repeat(32);
     refused(&format!("app = \"{unknown}\"\n"), "upload the app");
 }
+
+/// The ratio says nothing on a machine that also runs other tests, so only its parts are looked at.
+#[test]
+fn a_search_in_a_grid_is_measured_beside_the_same_program_alone() {
+    let quick = ["--workers", "1", "--rounds", "1", "--tasks", "1", "--task-seconds", "2"];
+    let output = run(&[&["bench", "vanity", "--json"], &quick[..]].concat());
+    let told = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let event = |name: &str| events.iter().find(|event| event["event"] == name).unwrap_or_else(|| panic!("{told}"));
+    let (round, grid) = (event("round"), event("grid"));
+    let number = |value: &Value| value.as_f64().unwrap();
+    let ratio = number(&round["grid_per_s"]) / number(&round["alone_per_s"]);
+    assert!((number(&grid["ratio"]) - ratio).abs() < 1e-9 && ratio > 0.1 && ratio < 3.0, "{told}");
+    let holds = number(&grid["ratio"]) >= number(&grid["floor"]);
+    assert_eq!(grid["holds"], holds);
+    assert_eq!(output.status.success(), holds, "below its floor it fails");
+}

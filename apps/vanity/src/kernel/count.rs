@@ -55,8 +55,8 @@ impl Graph {
         })
     }
 
-    /// Operations that the outcome needs, without loads.
-    fn needed(&self) -> usize {
+    /// What the outcome needs, without loads.
+    fn needed(&self) -> Operations<usize> {
         let mut is_needed = vec![false; self.operations.len()];
         let mut waiting = self.outcome.clone();
         while let Some(number) = waiting.pop() {
@@ -64,10 +64,31 @@ impl Graph {
                 waiting.extend(self.operations[number].operands().into_iter().flatten());
             }
         }
-        let counted =
-            |(operation, is_needed): (&Operation, bool)| is_needed && !matches!(operation, Operation::Load(_));
-        self.operations.iter().zip(is_needed).filter(|&pair| counted(pair)).count()
+        let mut needed = Operations::default();
+        for (operation, _) in self.operations.iter().zip(is_needed).filter(|(_, is_needed)| *is_needed) {
+            match operation {
+                Operation::Load(_) => {}
+                Operation::Rotation(..) => needed.rotations += 1,
+                Operation::ShiftRight(..) | Operation::ShiftLeft(..) => needed.shifts += 1,
+                Operation::ByteSwap(_) => needed.shuffles += 1,
+                Operation::Compare(_) => needed.compares += 1,
+                Operation::Sum(..) | Operation::Difference(..) | Operation::Ternary(..) => needed.simple += 1,
+            }
+        }
+        needed
     }
+}
+
+/// How many of what may be done by some of a processor's ports only.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Operations<N> {
+    /// Sums and functions of bits, which every port does.
+    pub simple: N,
+    pub rotations: N,
+    pub shifts: N,
+    /// Of bytes or words.
+    pub shuffles: N,
+    pub compares: N,
 }
 
 impl Operation {
@@ -92,14 +113,22 @@ impl Operation {
 
 /// Vector operations per candidate of a compressed key's hash and its comparison with one interval, for vectors of
 /// sixteen lanes.
-pub fn hash_operations() -> f64 {
+pub fn hash_operations() -> Operations<f64> {
     let filter = WordFilter::of_interval(WordInterval { low: 1 << 20, width: 1 << 10 });
     let graph = {
         GRAPH.set(Graph::default());
         hash::key_hashes_paired::<Counted>(&Coordinates::ZERO, &filter);
         GRAPH.take()
     };
-    graph.needed() as f64 / (2 * GROUP) as f64
+    let Operations { simple, rotations, shifts, shuffles, compares } = graph.needed();
+    let each = |count| count as f64 / (2 * GROUP) as f64;
+    Operations {
+        simple: each(simple),
+        rotations: each(rotations),
+        shifts: each(shifts),
+        shuffles: each(shuffles),
+        compares: each(compares),
+    }
 }
 
 impl Counted {
@@ -225,7 +254,7 @@ mod tests {
         let Counted::Result(number) = sum.add(Counted::splat(1)) else { panic!("it depends on x") };
         let _useless = x.swap_bytes();
         GRAPH.with_borrow_mut(|graph| graph.outcome.push(number));
-        assert_eq!(GRAPH.take().needed(), 1, "x + 6");
+        assert_eq!(GRAPH.take().needed(), Operations { simple: 1, ..Operations::default() }, "x + 6");
     }
 
     #[test]
@@ -246,7 +275,16 @@ mod tests {
     /// 64 rounds of 17 and 48 words of 11 operations, 160 steps of 6 or 7, less what is constant or shared.
     #[test]
     fn a_hash_takes_what_a_count_by_hand_says() {
-        let operations = hash_operations();
-        assert!((150.0..162.0).contains(&operations), "{operations}");
+        let Operations { simple, rotations, shifts, shuffles, compares } = hash_operations();
+        let all = simple + rotations + shifts + shuffles + compares;
+        assert!((150.0..162.0).contains(&all), "{all}");
+        // 6 in each round, 4 in each word; 2 in each step.
+        let by_hand = f64::from(6 * 64 + 4 * 48 + 2 * 160) / 16.0;
+        assert!((by_hand - 5.0..by_hand).contains(&rotations), "{rotations}, by hand {by_hand}");
+        // 2 in each word, and those that put prefix and coordinate together, which both prefixes share.
+        assert!((5.0..7.0).contains(&shifts), "{shifts}");
+        // Eight words of the first hash, and one of the second.
+        assert!((shuffles - 9.0 / 16.0).abs() < 1e-9, "{shuffles}");
+        assert!((compares - 1.0 / 16.0).abs() < 1e-9, "{compares}");
     }
 }

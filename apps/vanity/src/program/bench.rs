@@ -41,7 +41,7 @@ pub(super) struct BenchArguments {
     /// Candidates on which all back ends must report the same shares; 4294967296 takes half an hour, 0 leaves it out
     #[arg(long, value_name = "N", default_value_t = 1 << 24)]
     compared: u64,
-    /// Print only the table of what is promised: measured, floor, aim
+    /// Print only the table of what is promised (measured, floor, aim), and exit with 1 if a row is below its floor
     #[arg(long)]
     table: bool,
     /// Print one JSON object per line
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<()> {
     #[cfg(target_arch = "x86_64")]
     let limit = limit_of(&all);
     #[cfg(not(target_arch = "x86_64"))]
-    let limit = None;
+    let limit: Option<Limit> = None;
     if !arguments.table {
         for series in &all {
             print_series(series, arguments.json);
@@ -85,7 +85,12 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<()> {
         }
     }
     let share_of_limit = limit.map(|limit| limit.share());
-    table::print_table(&all, share_of_limit, &own::checks(arguments.compared)?, arguments.json);
+    let below = table::print_table(&all, share_of_limit, &own::checks(arguments.compared)?, arguments.json);
+    anyhow::ensure!(
+        below.is_empty() || !arguments.table,
+        "below the floor: {}\n\nhint: floors are for a machine that does nothing else; try --rounds 5 --seconds 8 on such a one",
+        below.join("; ")
+    );
     Ok(())
 }
 
@@ -175,16 +180,17 @@ fn print_ratios(all: &[Series], as_json: bool) {
     }
 }
 
-/// Cycles per candidate of the AVX-512 back end: counted, and measured.
+/// Of the AVX-512 back end, in cycles per candidate.
 struct Limit {
-    hash: f64,
-    curve: f64,
+    #[cfg(target_arch = "x86_64")]
+    counted: limit::Cycles,
+    both: f64,
     measured: f64,
 }
 
 impl Limit {
     fn share(&self) -> f64 {
-        (self.hash + self.curve) / self.measured
+        self.both / self.measured
     }
 }
 
@@ -193,23 +199,37 @@ fn limit_of(all: &[Series]) -> Option<Limit> {
     let is_vectors =
         |series: &&Series| matches!(series.contestant, Contestant::Own(Backend::Avx512)) && series.threads == 1;
     let measured = median(&all.iter().find(is_vectors)?.cycles);
-    let limit::Cycles { hash, curve } = limit::cycles()?;
-    Some(Limit { hash, curve, measured })
+    let counted = limit::cycles()?;
+    Some(Limit { both: counted.both, counted, measured })
 }
 
+#[cfg(target_arch = "x86_64")]
 fn print_limit(limit: &Limit, as_json: bool) {
-    let (Limit { hash, curve, .. }, share, backend) = (limit, limit.share(), Backend::Avx512.name());
-    match as_json {
-        true => print::result_json(&json!({
-            "backend": backend, "limit_hash_cycles": hash, "limit_curve_cycles": curve, "share_of_limit": share,
-        })),
-        false => print::result(&format!(
-            "{backend}: {:.1} % of the counted limit of {:.1} cycles per address (hash {hash:.1}, curve {curve:.1})",
-            100.0 * share,
-            hash + curve
-        )),
+    let limit::Cycles { both, hash, curve, rates } = &limit.counted;
+    let limit::Rates { simple, rotations, multiplications, either, shifts, shuffles } = rates;
+    let (share, backend) = (limit.share(), Backend::Avx512.name());
+    if as_json {
+        return print::result_json(&json!({
+            "backend": backend, "limit_cycles": both, "limit_hash_cycles": hash, "limit_curve_cycles": curve,
+            "share_of_limit": share,
+            "operations_per_cycle": {
+                "sums": simple, "rotations": rotations, "multiplications": multiplications,
+                "rotations_and_multiplications": either, "shifts": shifts, "shuffles": shuffles,
+            },
+        }));
     }
+    print::result(&format!(
+        "{backend}: {:.1} % of the counted limit of {both:.1} cycles per address (hash alone {hash:.1}, curve alone {curve:.1})",
+        100.0 * share
+    ));
+    print::result(&format!(
+        "{backend}: this processor does {simple:.2} sums a cycle, {rotations:.2} rotations, {multiplications:.2} \
+         multiplications, {either:.2} of these two in turn, {shifts:.2} shifts, {shuffles:.2} shuffles"
+    ));
 }
+
+#[cfg(not(target_arch = "x86_64"))]
+fn print_limit(_: &Limit, _: bool) {}
 
 fn print_scaling(all: &[Series], as_json: bool) {
     let single = |name: &str| all.iter().find(|series| series.threads == 1 && series.name() == name);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum as _};
 
-use crate::bench::{self, OracleBench, OracleRow, Row, SchedulerBench};
+use crate::bench::{self, OracleBench, OracleRow, Row, SchedulerBench, VanityBench};
 use crate::report::Report;
 use crate::roles;
 
@@ -19,6 +19,28 @@ enum What {
     Scheduler(SchedulerArgs),
     /// Measure the way from an order to its job and back: latency, a burst of orders, a start behind a long chain
     Oracle(OracleArgs),
+    /// Measure what a search loses in a grid: a pool and workers of one slot on this machine, beside the same program alone.
+    /// Exits with 1 below the floor of 98 %
+    Vanity(VanityArgs),
+}
+
+#[derive(Args)]
+struct VanityArgs {
+    /// Workers, and threads of the program alone [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
+    /// Rounds of one measurement each; the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+    /// Tasks of each worker in a round, after one to warm up
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    tasks: u8,
+    /// Seconds of a task. The oracle's orders have tasks of 90
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
+    task_seconds: u16,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -66,6 +88,13 @@ pub(super) async fn run(args: BenchArgs) -> Result<()> {
     roles::open_many_files();
     let args = match args.what {
         What::Scheduler(args) => args,
+        What::Vanity(VanityArgs { workers, rounds, tasks, task_seconds, json }) => {
+            let report = Report::new(json);
+            let workers = workers.unwrap_or_else(roles::machine_cores);
+            let bench =
+                VanityBench { workers, rounds: rounds.into(), tasks: tasks.into(), task_seconds: task_seconds.into() };
+            return report.concluded(Box::pin(bench::run_vanity(&bench, &report)).await);
+        }
         What::Oracle(OracleArgs { rows, orders, blocks, events, json }) => {
             let rows = if rows.is_empty() { OracleRow::value_variants().to_vec() } else { rows };
             let report = Report::new(json);

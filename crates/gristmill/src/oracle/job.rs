@@ -26,28 +26,37 @@ const TASKS_PER_SLOT: u64 = 4;
 pub(super) fn job_of(id: B256, order: &IMarket::Order, plan: &Plan, app: &AppView) -> Result<JobSpec> {
     let paid = order.units.saturating_mul(plan.unit_work);
     let task_work = task_work(paid, plan, app);
+    let search = search_job(&id.0, &order.params, plan, task_work)?;
+    Ok(JobSpec {
+        external_id: Some(format!("{id:#x}")),
+        search: search.search.map(|search| Search { work_max: paid.saturating_mul(plan.overrun), ..search }),
+        // Requesters share the pool, however many orders each has.
+        user: format!("{:#x}", order.requester),
+        labels: BTreeMap::from([("order".to_owned(), format!("{id:#x}"))]),
+        ..search
+    })
+}
+
+/// A search without an end, in tasks of so much work.
+pub(crate) fn search_job(order: &[u8; 32], params: &[u8], plan: &Plan, task_work: u64) -> Result<JobSpec> {
     let (shares, ranges) = match plan.share_checker.as_deref() {
-        Some(vanity_shares::CHECKER) => vanity_shares::terms(&order.params, &id.0, task_work).map(Some)?.unzip(),
+        Some(vanity_shares::CHECKER) => vanity_shares::terms(params, order, task_work).map(Some)?.unzip(),
         Some(other) => bail!("the plan's shares are those of `{other}`, which this oracle does not know"),
         None => (None, None),
     };
     let places = [
-        ("{params}", alloy::hex::encode(&order.params)),
-        ("{order}", format!("{id:x}")),
+        ("{params}", alloy::hex::encode(params)),
+        ("{order}", alloy::hex::encode(order)),
         ("{shares}", ranges.unwrap_or_default()),
     ];
     let fill = |arg: &String| places.iter().fold(arg.clone(), |arg, (place, value)| arg.replace(place, value));
     Ok(JobSpec {
-        external_id: Some(format!("{id:#x}")),
         args: plan.args.iter().map(fill).collect(),
         tasks: plan.tasks,
         done_when: DoneWhen::AnyTask,
-        search: Some(Search { task_work, work_max: paid.saturating_mul(plan.overrun), shares }),
+        search: Some(Search { task_work, work_max: u64::MAX, shares }),
         trust: Trust::Submitter,
         limits: plan.limits.clone(),
-        // Requesters share the pool, however many orders each has.
-        user: format!("{:#x}", order.requester),
-        labels: BTreeMap::from([("order".to_owned(), format!("{id:#x}"))]),
         ..JobSpec::new(plan.app)
     })
 }

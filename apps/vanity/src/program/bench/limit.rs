@@ -1,53 +1,154 @@
-//! What this processor could do at most with the AVX-512 back end: the operations of the algorithm, at the rate of a
-//! stream of such operations in which nothing waits for anything.
+//! What this processor could do at most with the AVX-512 back end: the operations of the algorithm over what its ports
+//! can do of each kind, taken together or apart.
 //!
-//! Left out, and so lost against the limit: the inversion of each block, loads and stores, branches, exact checks. The
-//! hash is counted by running it on vectors that count ([`vanity::kernel::count`]), the curve by hand, below.
+//! No program of the algorithm is faster, however it orders its operations and whatever it overlaps. Left out, and so
+//! lost against the limit: that operations wait for each other, the inversion of each block, loads and stores, branches,
+//! exact checks. The hash is counted by running it on vectors that count ([`vanity::kernel::count`]), the curve by hand,
+//! below. What ports can do is measured: the rate of a stream of operations that wait for nothing.
 #![expect(unsafe_code, reason = "a stream of chosen instructions can only be written in assembly")]
 
 use std::time::Instant;
 
-use vanity::kernel::count::hash_operations;
+use vanity::kernel::count::{Operations, hash_operations};
 
 use super::clock;
 
-/// Cycles per candidate.
-pub(super) struct Cycles {
-    pub(super) hash: f64,
-    pub(super) curve: f64,
+/// Operations of a cycle, by kind.
+#[derive(Clone, Copy)]
+pub(super) struct Rates {
+    pub(super) simple: f64,
+    pub(super) rotations: f64,
+    pub(super) multiplications: f64,
+    /// Of the two before, which may share their ports.
+    pub(super) either: f64,
+    pub(super) shifts: f64,
+    pub(super) shuffles: f64,
 }
 
-/// Vector operations that make ten columns the five limbs of a factor: 12 multiplications to fold, 4 for what lies above
-/// 2^256, and two chains of 4 carries.
-const REDUCTION: u32 = 12 + 4 + 2 * 8;
+/// Of a candidate, with the products of limbs.
+#[derive(Clone, Copy)]
+struct Work {
+    multiplications: f64,
+    others: Operations<f64>,
+}
+
+/// Cycles per candidate.
+pub(super) struct Cycles {
+    /// Of both stages in one stream; not less than the longer of them, nor more than their sum.
+    pub(super) both: f64,
+    /// Alone.
+    pub(super) hash: f64,
+    pub(super) curve: f64,
+    pub(super) rates: Rates,
+}
+
+/// Of an operation on eight field elements.
+#[derive(Clone, Copy)]
+struct Steps {
+    multiplications: u32,
+    shifts: u32,
+    simple: u32,
+}
+
+impl Steps {
+    const fn and(self, other: Self) -> Self {
+        Self {
+            multiplications: self.multiplications + other.multiplications,
+            shifts: self.shifts + other.shifts,
+            simple: self.simple + other.simple,
+        }
+    }
+
+    const fn times(self, count: u32) -> Self {
+        Self { multiplications: count * self.multiplications, shifts: count * self.shifts, simple: count * self.simple }
+    }
+}
+
+/// Each limb's upper bits to the next.
+const CARRIES: Steps = Steps { multiplications: 0, shifts: 4, simple: 4 };
+/// Ten columns to the five limbs of a factor: carries above, ten products to fold, two for what lies above 2^256 in two
+/// limbs, carries below.
+const REDUCTION: Steps = CARRIES.times(2).and(Steps { multiplications: 10 + 2, shifts: 2, simple: 2 });
 /// The same up to a canonical element: limbs are cut to 52 bits, and one carry goes on after the fold.
-const CANONICAL_REDUCTION: u32 = REDUCTION + 4 + 3;
+const CANONICAL_REDUCTION: Steps = REDUCTION.and(Steps { multiplications: 0, shifts: 1, simple: 4 + 1 + 1 });
 /// Products of limbs.
-const PRODUCT: u32 = 50;
-/// 30 products of limbs, and 8 sums to double those off the diagonal.
-const SQUARE: u32 = 30 + 8;
-/// A sum for each limb, and 4 carries.
-const SUM: u32 = 5 + 8;
-/// −x − β·x: two sums for each limb, a fold of 3, carried and cut.
-const THIRD: u32 = 10 + 3 + 12;
-/// Each of eight lanes' limbs to four words of 64 bits, and those to rows of words of 32 bits.
-const WORDS: u32 = 11 + 4;
+const PRODUCT: Steps = Steps { multiplications: 50, shifts: 0, simple: 0 };
+/// And sums to double those off the diagonal.
+const SQUARE: Steps = Steps { multiplications: 30, shifts: 0, simple: 8 };
+const SUM: Steps = Steps { multiplications: 0, shifts: 0, simple: 5 }.and(CARRIES);
+/// Without carries.
+const LESS: Steps = Steps { multiplications: 0, shifts: 0, simple: 5 };
+/// −x − β·x: one small product for what lies above 2^256 in the last limb, carried and cut.
+const THIRD: Steps = LESS.times(2).and(CARRIES).and(Steps { multiplications: 1, shifts: 1, simple: 1 + 4 });
+/// Each of eight lanes' limbs to four words of 64 bits. Those go to rows of words of 32 bits by [`SHUFFLES`].
+const WORDS: Steps = Steps { multiplications: 0, shifts: 7, simple: 4 };
+/// Of a coordinate of eight lanes.
+const SHUFFLES: u32 = 4;
 
 /// Of a pair C ± i·G: three products for the shared inversion, two slopes, two squares; dx twice, gy ± cy; and x(C) and
 /// x(i·G) taken from both squares.
-const PAIR: u32 = 5 * (PRODUCT + REDUCTION) + 2 * (SQUARE + CANONICAL_REDUCTION) + 4 * SUM + 3 * 5;
+const PAIR: Steps =
+    PRODUCT.and(REDUCTION).times(5).and(SQUARE.and(CANONICAL_REDUCTION).and(LESS).times(2)).and(SUM.times(4)).and(LESS);
 /// Of a point: β·x, −x − β·x, and three coordinates to words.
-const POINT: u32 = PRODUCT + CANONICAL_REDUCTION + THIRD + 3 * WORDS;
+const POINT: Steps = PRODUCT.and(CANONICAL_REDUCTION).and(THIRD).and(WORDS.times(3));
 /// Eight lanes; a point has six candidates.
 const LANES_AND_CANDIDATES: u32 = 8 * 6;
 
+fn curve_work() -> Work {
+    let Steps { multiplications, shifts, simple } = PAIR.and(POINT.times(2));
+    let each = |count: u32| f64::from(count) / f64::from(2 * LANES_AND_CANDIDATES);
+    let shuffles = each(2 * 3 * SHUFFLES);
+    let others = Operations { simple: each(simple), shifts: each(shifts), shuffles, rotations: 0.0, compares: 0.0 };
+    Work { multiplications: each(multiplications), others }
+}
+
+impl Work {
+    fn and(self, other: Self) -> Self {
+        let (a, b) = (self.others, other.others);
+        Self {
+            multiplications: self.multiplications + other.multiplications,
+            others: Operations {
+                simple: a.simple + b.simple,
+                rotations: a.rotations + b.rotations,
+                shifts: a.shifts + b.shifts,
+                shuffles: a.shuffles + b.shuffles,
+                compares: a.compares + b.compares,
+            },
+        }
+    }
+
+    /// The longest that any kind, two that may share ports, or all together take.
+    fn cycles(self, rates: Rates) -> f64 {
+        let Self { multiplications, others: Operations { simple, rotations, shifts, shuffles, compares } } = self;
+        let all = simple + rotations + multiplications + shifts + shuffles + compares;
+        let parts = [
+            all / rates.simple,
+            rotations / rates.rotations,
+            multiplications / rates.multiplications,
+            (rotations + multiplications) / rates.either,
+            shifts / rates.shifts,
+            shuffles / rates.shuffles,
+        ];
+        parts.into_iter().fold(0.0, f64::max)
+    }
+}
+
 /// Nothing where the processor lacks the instructions.
 pub(super) fn cycles() -> Option<Cycles> {
-    if !std::is_x86_feature_detected!("avx512ifma") {
+    if !std::is_x86_feature_detected!("avx512ifma") || !std::is_x86_feature_detected!("avx512bw") {
         return None;
     }
-    let curve = f64::from(PAIR + 2 * POINT) / f64::from(2 * LANES_AND_CANDIDATES);
-    Some(Cycles { hash: hash_operations() / rate(hash_stream), curve: curve / rate(curve_stream) })
+    let (rotations, multiplications) = (rate(rotation_stream), rate(multiplication_stream));
+    let rates = Rates {
+        simple: rate(sum_stream),
+        rotations,
+        multiplications,
+        either: rate(either_stream).max(rotations).max(multiplications),
+        shifts: rate(shift_stream),
+        shuffles: rate(shuffle_stream),
+    };
+    let (hash, curve) = (Work { multiplications: 0.0, others: hash_operations() }, curve_work());
+    Some(Cycles { both: hash.and(curve).cycles(rates), hash: hash.cycles(rates), curve: curve.cycles(rates), rates })
 }
 
 const TURNS: u64 = 20_000;
@@ -64,71 +165,67 @@ fn rate(stream: unsafe fn(u64) -> u64) -> f64 {
     tries.fold(0.0, f64::max)
 }
 
-/// Sixteen operations on sixteen registers, in the proportions of the hash: 6 rotations, 7 sums, 3 of logic.
-macro_rules! hash_mix {
-    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal
-     $i:literal $j:literal $k:literal $l:literal $m:literal $n:literal $o:literal $p:literal) => {
+/// Two operations on each of four registers.
+macro_rules! eight {
+    ($odd:ident $even:ident: $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
-            hash_mix!(rotate $a), hash_mix!(sum $b), hash_mix!(sum $c), hash_mix!(rotate $d), hash_mix!(logic $e),
-            hash_mix!(sum $f), hash_mix!(rotate $g), hash_mix!(sum $h), hash_mix!(rotate $i), hash_mix!(logic $j),
-            hash_mix!(sum $k), hash_mix!(rotate $l), hash_mix!(sum $m), hash_mix!(logic $n), hash_mix!(rotate $o),
-            hash_mix!(sum $p)
+            one!($odd $a), one!($even $b), one!($odd $c), one!($even $d),
+            one!($odd $e), one!($even $f), one!($odd $g), one!($even $h)
         )
     };
-    (rotate $r:literal) => { concat!("vprold zmm", $r, ", zmm", $r, ", 7\n") };
-    (sum $r:literal) => { concat!("vpaddd zmm", $r, ", zmm", $r, ", zmm30\n") };
-    (logic $r:literal) => { concat!("vpternlogd zmm", $r, ", zmm29, zmm30, 0x96\n") };
 }
-
-/// The same for the curve: 9 multiplications, 3 sums, 3 shifts, 1 of logic. The multipliers may be what limits it.
-macro_rules! curve_mix {
-    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal
-     $i:literal $j:literal $k:literal $l:literal $m:literal $n:literal $o:literal $p:literal) => {
-        concat!(
-            curve_mix!(multiply $a), curve_mix!(sum $b), curve_mix!(multiply $c), curve_mix!(shift $d),
-            curve_mix!(multiply $e), curve_mix!(logic $f), curve_mix!(multiply $g), curve_mix!(sum $h),
-            curve_mix!(multiply $i), curve_mix!(shift $j), curve_mix!(multiply $k), curve_mix!(multiply $l),
-            curve_mix!(multiply $m), curve_mix!(shift $n), curve_mix!(multiply $o), curve_mix!(sum $p)
-        )
+macro_rules! one {
+    (sum $r:literal) => {
+        concat!("vpaddd zmm", $r, ", zmm", $r, ", zmm30\n")
     };
-    (multiply $r:literal) => { concat!("vpmadd52luq zmm", $r, ", zmm29, zmm30\n") };
-    (sum $r:literal) => { concat!("vpaddq zmm", $r, ", zmm", $r, ", zmm30\n") };
-    (shift $r:literal) => { concat!("vpsrlq zmm", $r, ", zmm", $r, ", 1\n") };
-    (logic $r:literal) => { concat!("vpandq zmm", $r, ", zmm", $r, ", zmm30\n") };
+    (rotation $r:literal) => {
+        concat!("vprold zmm", $r, ", zmm", $r, ", 7\n")
+    };
+    (multiplication $r:literal) => {
+        concat!("vpmadd52luq zmm", $r, ", zmm29, zmm30\n")
+    };
+    (shift $r:literal) => {
+        concat!("vpsrlq zmm", $r, ", zmm", $r, ", 1\n")
+    };
+    (shuffle $r:literal) => {
+        concat!("vpshufb zmm", $r, ", zmm", $r, ", zmm30\n")
+    };
 }
 
-/// 28 registers, so that each has long finished when its turn comes again.
+/// 24 registers, so that each has long finished when its turn comes again.
 macro_rules! stream {
-    ($name:ident, $mix:ident) => {
-        #[target_feature(enable = "avx512f,avx512ifma")]
+    ($name:ident, $odd:ident $even:ident) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
         fn $name(turns: u64) -> u64 {
             for _ in 0..turns {
                 // SAFETY: changes the named registers and nothing else.
                 unsafe {
                     core::arch::asm!(
-                        $mix!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
-                        $mix!(16 17 18 19 20 21 22 23 24 25 26 27 0 1 2 3),
-                        $mix!(4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19),
-                        $mix!(20 21 22 23 24 25 26 27 0 1 2 3 4 5 6 7),
-                        $mix!(8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23),
-                        $mix!(24 25 26 27 0 1 2 3 4 5 6 7 8 9 10 11),
-                        $mix!(12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27),
+                        eight!($odd $even: 0 1 2 3 4 5 6 7),
+                        eight!($odd $even: 8 9 10 11 12 13 14 15),
+                        eight!($odd $even: 16 17 18 19 20 21 22 23),
+                        eight!($odd $even: 0 1 2 3 4 5 6 7),
+                        eight!($odd $even: 8 9 10 11 12 13 14 15),
+                        eight!($odd $even: 16 17 18 19 20 21 22 23),
                         out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _, out("zmm5") _,
                         out("zmm6") _, out("zmm7") _, out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _,
                         out("zmm12") _, out("zmm13") _, out("zmm14") _, out("zmm15") _, out("zmm16") _,
                         out("zmm17") _, out("zmm18") _, out("zmm19") _, out("zmm20") _, out("zmm21") _,
-                        out("zmm22") _, out("zmm23") _, out("zmm24") _, out("zmm25") _, out("zmm26") _,
-                        out("zmm27") _,
+                        out("zmm22") _, out("zmm23") _,
                         options(nomem, nostack, preserves_flags)
                     );
                 }
             }
-            7 * 16 * turns
+            48 * turns
         }
     };
 }
-stream!(hash_stream, hash_mix);
-stream!(curve_stream, curve_mix);
+stream!(sum_stream, sum sum);
+stream!(rotation_stream, rotation rotation);
+stream!(multiplication_stream, multiplication multiplication);
+stream!(either_stream, rotation multiplication);
+stream!(shift_stream, shift shift);
+stream!(shuffle_stream, shuffle shuffle);
 
 #[cfg(test)]
 mod tests {
@@ -137,8 +234,27 @@ mod tests {
     #[test]
     fn a_limit_is_what_a_processor_of_two_ports_could_do() {
         // Three ports would give two thirds; one, or a build without these instructions, twice as much.
-        let Some(Cycles { hash, curve }) = cycles() else { return };
+        let Some(Cycles { both, hash, curve, .. }) = cycles() else { return };
         assert!((40.0..200.0).contains(&hash), "{hash}");
         assert!((3.0..20.0).contains(&curve), "{curve}");
+        assert!(both >= hash.max(curve) && both <= (hash + curve) * 1.0001, "{hash} and {curve} are {both}");
+    }
+
+    #[test]
+    fn what_few_ports_do_may_take_longest() {
+        let rates =
+            Rates { simple: 2.0, rotations: 1.0, multiplications: 1.0, either: 1.0, shifts: 1.0, shuffles: 1.0 };
+        let others = Operations { simple: 10.0, rotations: 4.0, shifts: 1.0, shuffles: 1.0, compares: 2.0 };
+        let cycles = |multiplications| Work { multiplications, others }.cycles(rates);
+        assert!((cycles(0.0) - 9.0).abs() < 1e-9, "18 operations at two a cycle");
+        assert!((cycles(12.0) - 16.0).abs() < 1e-9, "16 of them by the port of rotations and products");
+    }
+
+    #[test]
+    fn the_curve_takes_what_its_formulas_say() {
+        // Products of limbs and of folds: 5·62 + 2·42 for a pair, 63 for each of its points.
+        let Work { multiplications, others } = curve_work();
+        assert!((96.0 * multiplications - f64::from(5 * 62 + 2 * 42 + 2 * 63)).abs() < 1e-9, "{multiplications}");
+        assert!((96.0 * others.shuffles - 24.0).abs() < 1e-9);
     }
 }

@@ -54,7 +54,13 @@ const NATIVE: &str = "native";
 const STOCK: &str = "stock";
 const VANITYGEN: &str = "vanitygen";
 
-pub(super) fn print_table(all: &[Series], share_of_limit: Option<f64>, checks: &Checks, as_json: bool) {
+/// Prints the table and returns the rows that are below their floors.
+pub(super) fn print_table(
+    all: &[Series],
+    share_of_limit: Option<f64>,
+    checks: &Checks,
+    as_json: bool,
+) -> Vec<&'static str> {
     let own = |backend, threads| {
         all.iter().find(|series| {
             series.threads == threads && matches!(series.contestant, Contestant::Own(own) if own == backend)
@@ -89,6 +95,7 @@ pub(super) fn print_table(all: &[Series], share_of_limit: Option<f64>, checks: &
     for row in &rows {
         row.print(as_json);
     }
+    rows.iter().filter(|row| row.holds() == Some(false)).map(|row| row.what).collect()
 }
 
 #[cfg(test)]
