@@ -211,6 +211,24 @@ contract VanityVerifierTest is VanitySearch {
         assertTrue(verifier.verify(order, worker, params, result), "neighbour accepted");
     }
 
+    /// @dev Points whose keys a worker has, or which hang together with the requester's in a way it knows.
+    function test_fuzz_verify_refusesRoguePoints(bytes32 order, address worker, uint256 secret, uint256 own) public {
+        Hit memory found = hit(order, worker, secret, 7, 0);
+        wantOnly(found, 0, type(uint160).max);
+        accepts(found);
+        own = bound(own, 1, N - 1);
+        uint256 offset = addmod(uint256(keccak256(bytes.concat(order, bytes20(worker)))), 7, N);
+        uint256 sum = addmod(found.secret, offset, N);
+        uint256 withoutKey = addmod(own, N - found.secret, N);
+        uint256[6] memory rogues =
+            [own, withoutKey, addmod(withoutKey, offset, N), addmod(own, found.secret, N), offset, N - sum];
+        for (uint256 i = 0; i < rogues.length; ++i) {
+            if (rogues[i] == 0 || rogues[i] == sum) continue;
+            found.result = resultOf(vm.createWallet(rogues[i]), worker, 7, 0);
+            refuses(found);
+        }
+    }
+
     function test_fuzz_verify_neverRevertsOnGarbage(
         bytes32 order,
         address worker,

@@ -22,7 +22,7 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what the tests need, saying what: npm packages, Chromium, strace
+    /// Install what the tests need, saying what: npm packages, Chromium, strace, Rust for another processor
     Setup,
     /// All tests: Rust, contracts, page, whole system. Does the set-up first
     Test,
@@ -71,10 +71,21 @@ fn ci() -> Result<()> {
         npm("contracts", &["run", drift])?;
     }
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])?;
+    other_processor()?;
     run::cargo_with(&["doc", "--release", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     test()?;
     iexec::check()?;
     readme_demo()
+}
+
+/// The kernel has code of its own for it, which nothing else compiles.
+fn other_processor() -> Result<()> {
+    let target = setup::OTHER_TARGET;
+    if !setup::has_other_target()? {
+        say(&format!("vanity is not compiled for {target}: rustup has no standard library for it"));
+        return Ok(());
+    }
+    cargo(&["clippy", "--target", target, "-p", "vanity", "--lib", "--locked", "--", "--deny", "warnings"])
 }
 
 /// The README's first command as written there, in a folder of its own.

@@ -17,7 +17,31 @@ pub(crate) fn all() -> Result<()> {
     programs(&[("busybox", "busybox-static"), ("docker-registry", "docker-registry")])?;
     guests()?;
     qemu()?;
-    guest_kernel()
+    guest_kernel()?;
+    other_processor()
+}
+
+/// What the vanity library is also compiled for, as nothing here runs on it.
+pub(crate) const OTHER_TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// The standard library for it, where the tool chain can be extended.
+fn other_processor() -> Result<()> {
+    if has_other_target()? {
+        return Ok(());
+    }
+    say(&format!("installing Rust's standard library for {OTHER_TARGET} with rustup"));
+    let added = in_path("rustup")
+        && run(Command::new("rustup").args(["target", "add", OTHER_TARGET])).is_ok()
+        && has_other_target()?;
+    if !added {
+        say(&format!("rustup cannot: nothing will be compiled for {OTHER_TARGET}"));
+    }
+    Ok(())
+}
+
+pub(crate) fn has_other_target() -> Result<bool> {
+    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", OTHER_TARGET]).output()?;
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
 fn programs(wanted: &[(&str, &str)]) -> Result<()> {

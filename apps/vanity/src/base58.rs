@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use zeroize::{Zeroize, Zeroizing};
 
 pub const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
@@ -23,12 +24,13 @@ pub fn digit(character: char) -> Option<u8> {
     ALPHABET.iter().position(|&known| char::from(known) == character).map(|position| position as u8)
 }
 
+/// Wipes what it computes with: the bytes may be a key.
 pub fn encode(bytes: &[u8]) -> String {
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-    let mut digits: Vec<u8> = Vec::with_capacity(bytes.len() * 138 / 100 + 1);
+    let mut digits: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(bytes.len() * 138 / 100 + 1));
     for &byte in &bytes[zeros..] {
         let mut carry = u32::from(byte);
-        for digit in &mut digits {
+        for digit in digits.iter_mut() {
             carry += u32::from(*digit) << 8;
             *digit = (carry % 58) as u8;
             carry /= 58;
@@ -71,7 +73,9 @@ pub fn checksum(payload: &[u8]) -> [u8; 4] {
 }
 
 pub fn encode_check(payload: &[u8]) -> String {
-    let mut bytes = payload.to_vec();
+    // Room for all: a vector that grows leaves its former place behind as it was.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(payload.len() + 4));
+    bytes.extend(payload);
     bytes.extend(checksum(payload));
     encode(&bytes)
 }
@@ -80,6 +84,7 @@ pub fn decode_check(text: &str) -> Result<Vec<u8>, Base58Error> {
     let mut bytes = decode(text)?;
     let body = bytes.len().checked_sub(4).ok_or(Base58Error::Checksum)?;
     if checksum(&bytes[..body]) != bytes[body..] {
+        bytes.zeroize();
         return Err(Base58Error::Checksum);
     }
     bytes.truncate(body);

@@ -14,6 +14,8 @@ mod filter;
 mod hash;
 mod keccak;
 mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 pub(crate) mod table;
 #[cfg(test)]
@@ -34,6 +36,8 @@ use walk::Walker;
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     Portable,
+    /// NEON hashes, scalar curve.
+    Neon,
     /// AVX2 hashes, scalar curve.
     Avx2,
     /// AVX-512 with IFMA.
@@ -42,12 +46,13 @@ pub enum Backend {
 
 impl Backend {
     /// Slowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// Whether this processor can run it.
     pub fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
@@ -80,6 +85,7 @@ impl Backend {
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         }
@@ -131,6 +137,8 @@ pub(crate) fn walk<'goal>(
 ) -> Box<dyn Walk + 'goal> {
     assert!(backend.is_available(), "this processor cannot run {backend}");
     match backend {
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => Box::new(Walker::<neon::Neon>::new(goal, origin, first)),
         #[cfg(target_arch = "x86_64")]
         Backend::Avx2 => Box::new(Walker::<avx2::Avx2>::new(goal, origin, first)),
         #[cfg(target_arch = "x86_64")]

@@ -29,7 +29,7 @@ pub enum KeyError {
     Zero,
 }
 
-/// Wiped from memory when dropped, and never printed by `Debug`.
+/// Wiped from memory when dropped, like every text made of it, and never printed by `Debug`.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SecretKey(Scalar);
 
@@ -77,9 +77,16 @@ impl SecretKey {
     /// As wallets for this kind of address import it: hex for Ethereum, else WIF.
     pub fn to_import_text(&self, kind: AddressKind) -> Zeroizing<String> {
         match kind {
-            AddressKind::Ethereum => Zeroizing::new(format!("0x{}", hex::encode(*self.to_bytes()))),
+            AddressKind::Ethereum => Zeroizing::new(["0x", self.to_hex().as_str()].concat()),
             AddressKind::P2pkh | AddressKind::P2wpkh | AddressKind::P2shP2wpkh => self.to_wif(),
         }
+    }
+
+    /// 64 digits.
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        let mut digits = Zeroizing::new([0; 64]);
+        hex::encode_to_slice(self.to_bytes(), digits.as_mut()).expect("two digits for each byte");
+        Zeroizing::new(digits.iter().map(|digit| char::from(*digit)).collect())
     }
 
     /// Wallet import format: main network, compressed.

@@ -62,6 +62,8 @@ pub enum RecordError {
     Order,
     #[error("the record does not hold")]
     Wrong(#[source] VerifyError),
+    #[error("{address} does not begin with {pattern}")]
+    Pattern { address: String, pattern: String },
     #[error("the secret key belongs to another public key, {0}")]
     OtherKey(PublicKey),
     #[error("the keys do not combine")]
@@ -106,15 +108,19 @@ impl Record {
         serde_json::to_string(self).expect("strings and numbers always serialise")
     }
 
-    /// Recomputes the address from public key, offset and image.
+    /// Recomputes the address from public key, offset and image, and sees that it begins as was wished. Which letters
+    /// were meant exactly a record does not say.
     pub fn verify(&self) -> Result<(), RecordError> {
         let (public_key, offset, image) = self.parts()?;
         self.check_order(&offset)?;
         let hash = verify::hash_of_candidate(&public_key, &offset, image, self.kind).map_err(RecordError::Wrong)?;
         let actual = self.kind.encode(hash);
-        match actual == self.address {
+        if actual != self.address {
+            return Err(RecordError::Wrong(VerifyError::Address { claimed: self.address.clone(), actual }));
+        }
+        match actual.to_ascii_lowercase().starts_with(&self.pattern.to_ascii_lowercase()) {
             true => Ok(()),
-            false => Err(RecordError::Wrong(VerifyError::Address { claimed: self.address.clone(), actual })),
+            false => Err(RecordError::Pattern { address: actual, pattern: self.pattern.clone() }),
         }
     }
 

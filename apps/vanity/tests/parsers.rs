@@ -1,10 +1,12 @@
 //! Everything that is parsed from strangers, fed with noise and with damaged real input: it may refuse, never panic.
 
+use k256::{Scalar, elliptic_curve::PrimeField};
 use proptest::prelude::*;
 use vanity::{
     AddressKind, Image, Order, Params, Pattern, Record, SecretKey, Solution,
     order::ParamsError,
     record::{OrderPart, RecordError},
+    solution::SolutionError,
 };
 
 const ORDER: [u8; 32] = [0xab; 32];
@@ -46,6 +48,8 @@ fn a_record_that_does_not_hold_is_refused() {
         change(&mut record);
         Record::from_json(&record.to_json()).expect_err("changed")
     };
+    assert!(matches!(check(&|record| record.pattern = "1LoVE".into()), RecordError::Pattern { .. }));
+    assert!(matches!(check(&|record| record.pattern = record.address.clone() + "1"), RecordError::Pattern { .. }));
     assert!(matches!(check(&|record| record.image = 2), RecordError::Wrong(_)));
     assert!(matches!(check(&|record| record.image = 6), RecordError::Image(6)));
     assert!(matches!(check(&|record| record.address.push('1')), RecordError::Wrong(_)));
@@ -116,12 +120,72 @@ fn a_solution_for_another_worker_or_order_is_refused() {
 }
 
 #[test]
+fn a_record_holds_whatever_the_case_of_its_pattern() {
+    let mut record = record();
+    for pattern in [record.address.to_ascii_lowercase(), record.address[..4].to_ascii_uppercase(), String::new()] {
+        record.pattern = pattern;
+        assert!(Record::from_json(&record.to_json()).is_ok(), "{}", record.pattern);
+    }
+}
+
+/// Whoever has a key of its own, or knows how its point hangs together with the requester's, is paid for nothing but
+/// P + k·G, whose key takes both halves.
+#[test]
+fn rogue_points_are_refused() {
+    let order = Order { id: ORDER, worker: WORKER };
+    let everything = Params::new(key().public_key(), vanity::Ranges::everything()).expect("one range");
+    let of = |secret: Scalar| SecretKey::from_bytes(&secret.to_bytes().into()).expect("not zero").public_key();
+    let (p, k, own) = (Scalar::from_repr((*key().to_bytes()).into()).unwrap(), order.offset(5), Scalar::from(0x99u64));
+    let lambda = Image::new(2).expect("an image").multiplier();
+    for image in (0..6).filter_map(Image::new) {
+        let honest = Solution::new(&everything, &order, 5, image).expect("finite");
+        assert_eq!(honest.point, of(p + k));
+        assert!(honest.check(&everything, &ORDER).is_ok());
+        for (name, secret) in [
+            ("X", own),
+            ("X − P", own - p),
+            ("X − P + k·G", own - p + k),
+            ("X + P", own + p),
+            ("X + P + k·G", own + p + k),
+            ("k·G", k),
+            ("P", p),
+            ("−(P + k·G)", -(p + k)),
+            ("λ·(P + k·G)", lambda * (p + k)),
+            ("P + (k + 1)·G", p + k + Scalar::ONE),
+        ] {
+            let rogue = Solution { point: of(secret), ..honest };
+            assert_eq!(rogue.check(&everything, &ORDER), Err(SolutionError::WrongPoint), "{name}");
+        }
+    }
+}
+
+#[test]
 fn only_02_and_03_begin_a_public_key() {
     let bytes = key().public_key().to_bytes();
     for tag in 0..=255 {
         let tagged: [u8; 33] = [&[tag], &bytes[1..]].concat().try_into().unwrap();
         assert_eq!(vanity::PublicKey::from_bytes(&tagged).is_ok(), tag == 2 || tag == 3, "{tag}");
     }
+}
+
+const KINDS: [AddressKind; 4] =
+    [AddressKind::P2pkh, AddressKind::P2wpkh, AddressKind::P2shP2wpkh, AddressKind::Ethereum];
+
+/// A record that holds, with or without an order, and the key it belongs to.
+fn drawn_record() -> impl Strategy<Value = (SecretKey, Record)> {
+    let parts = (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 20]>(), any::<u64>());
+    let choices = (0..4_usize, 0..6_u8, 0..12_usize, any::<bool>());
+    (parts, choices).prop_filter_map(
+        "not a key",
+        |((secret, order, worker, index), (kind, image, letters, is_paid))| {
+            let secret = SecretKey::from_bytes(&secret).ok()?;
+            let offset = Order { id: order, worker }.offset(index);
+            let mut record = Record::new(KINDS[kind], "", &secret.public_key(), &offset, Image::new(image)?).ok()?;
+            record.pattern = record.address[..letters].to_owned();
+            record.order = is_paid.then(|| OrderPart { order: hex::encode(order), worker: hex::encode(worker), index });
+            Some((secret, record))
+        },
+    )
 }
 
 proptest! {
@@ -131,7 +195,7 @@ proptest! {
     fn noise_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,200}") {
         let _ = Params::decode(&bytes);
         let _ = Solution::decode(&bytes);
-        prop_assert!(Record::from_json(&text).is_err());
+        let _ = Record::from_json(&text);
         let _ = SecretKey::from_text(&text);
         let _ = vanity::base58::decode_check(&text);
     }
@@ -154,8 +218,45 @@ proptest! {
         let mut damaged = text;
         damaged.replace_range(position..=position, &character);
         if let Ok(parsed) = Record::from_json(&damaged) {
-            // Only the pattern is not bound to the rest, and hex may change its case.
+            // Only hex and pattern may change, and those their case.
             prop_assert_eq!(parsed.address, record().address);
+        }
+    }
+
+    /// Well-formed, of any key, and then perhaps changed in one place: what passes owns its address.
+    #[test]
+    fn records_hold_or_are_refused(drawn in drawn_record(), change in 0..12_usize, number: u64, byte: [u8; 32]) {
+        let (secret, record) = drawn;
+        prop_assert!(Record::from_json(&record.to_json()).is_ok(), "{}", record.to_json());
+        let mut changed = record.clone();
+        match (change, &mut changed.order) {
+            (0, _) => changed.image = (number % 8) as u8,
+            (1, _) => changed.offset = hex::encode(byte),
+            (2, _) => changed.public_key = format!("02{}", hex::encode(byte)),
+            (3, _) => changed.kind = KINDS[number as usize % 4],
+            (4, _) => changed.address = changed.kind.encode(vanity::Hash160::of(&byte)),
+            (5, _) => changed.pattern = record.address[..number as usize % record.address.len()].to_uppercase(),
+            (6, _) => changed.pattern = hex::encode(byte)[..number as usize % 64].to_owned(),
+            (7, Some(order)) => order.index = number,
+            (8, Some(order)) => order.worker = hex::encode(&byte[..20]),
+            (9, Some(order)) => order.order = hex::encode(byte),
+            (10, _) => changed.order = None,
+            _ => changed.address = changed.address.to_lowercase(),
+        }
+        if let Ok(parsed) = Record::from_json(&changed.to_json()) {
+            prop_assert_eq!(&parsed, &changed);
+            // Only what does not matter can have changed: the address is still that of the key.
+            prop_assert_eq!(&parsed.address, &record.address);
+            let key = parsed.combine(&secret).expect("it was verified");
+            let owned = key.public_key().address(parsed.kind);
+            prop_assert_eq!(&owned, &parsed.address);
+            prop_assert!(parsed.address.to_lowercase().starts_with(&parsed.pattern.to_lowercase()));
+            if let Some(part) = &parsed.order {
+                let (id, worker) = (hex::decode(&part.order).unwrap(), hex::decode(&part.worker).unwrap());
+                let order = Order { id: id.try_into().unwrap(), worker: worker.try_into().unwrap() };
+                let offset = hex::encode(order.offset(part.index).to_bytes());
+                prop_assert_eq!(&offset, &parsed.offset);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use k256::elliptic_curve::bigint::U256;
 use proptest::prelude::*;
 use vanity::{
     AddressKind, Hash160, Pattern, base58,
+    difficulty::{candidates_for, probability_found},
     pattern::{Choice, ChoiceError, Reason, Wish},
 };
 
@@ -212,6 +213,33 @@ fn odds_of_filters_are_those_of_written_addresses() {
     }
 }
 
+/// Exact values, where a formula with logarithms of nearly one, or none, would be off.
+#[test]
+fn the_chance_of_a_find_follows_from_the_difficulty() {
+    let close = |value: f64, expected: f64| {
+        assert!((value / expected - 1.0).abs() < 1e-12, "{value} instead of {expected}");
+    };
+    // 1 − (1 − 1/d)ⁿ in fractions.
+    close(probability_found(2.0, 1.0), 0.5);
+    close(probability_found(2.0, 10.0), 1023.0 / 1024.0);
+    close(probability_found(16.0, 2.0), 31.0 / 256.0);
+    close(probability_found(58.0, 3.0), 1.0 - 57.0_f64.powi(3) / 58.0_f64.powi(3));
+    close(probability_found(1e40, 1e20), 1e-20);
+    close(probability_found(1e9, 1e9), 1.0 - (-1.0_f64).exp() * (1.0 - 0.5e-9));
+    assert_eq!(probability_found(1000.0, 0.0), 0.0);
+    assert_eq!((probability_found(1.0, 0.0), probability_found(1.0, 1.0)), (0.0, 1.0));
+    assert!(probability_found(1000.0, 30_000.0) < 1.0);
+
+    close(candidates_for(2.0, 0.5), 1.0);
+    close(candidates_for(2.0, 0.9375), 4.0);
+    close(candidates_for(1e12, 0.5), 1e12 * std::f64::consts::LN_2 - 0.5 * std::f64::consts::LN_2);
+    close(candidates_for(1e12, 0.95) / candidates_for(1e12, 0.5), 20.0_f64.log2());
+    assert_eq!(candidates_for(1.0, 0.95), 1.0);
+    for chance in [0.01, 0.5, 0.95] {
+        close(probability_found(65_536.0, candidates_for(65_536.0, chance)), chance);
+    }
+}
+
 #[test]
 fn several_patterns_are_as_hard_as_their_union() {
     let choice = |common: &Wish, prefixes: &[&str]| {
@@ -301,6 +329,37 @@ fn prefixes_are_the_sums_of_their_continuations() {
     assert!(checked >= 10_000, "{checked} difficulties were compared");
 }
 
+fn any_wish() -> impl Strategy<Value = Wish> {
+    let kind = prop_oneof![
+        3 => Just(None),
+        1 => prop::sample::select(vec![
+            AddressKind::P2pkh,
+            AddressKind::P2wpkh,
+            AddressKind::P2shP2wpkh,
+            AddressKind::Ethereum,
+        ])
+        .prop_map(Some),
+    ];
+    let prefix = prop_oneof![
+        4 => "1[1-9A-HJ-NP-Za-km-z]{0,3}",
+        2 => "3[1-9A-HJ-NP-Za-km-z]{0,3}",
+        2 => "bc1q[02-9ac-hj-np-z]{0,4}",
+        2 => "0x[0-9a-fA-F]{0,4}",
+        1 => "\\PC{0,12}",
+    ];
+    let letters = || prop_oneof![3 => "[1-9a-fA-F]{1,3}", 1 => "[0-9a-zA-Z]{0,45}", 1 => "\\PC{0,6}"];
+    let regex = prop_oneof!["[0-9a-f^$.*+?()|]{0,10}", "\\^?(1|3|bc1q|0x)?[a-f.]{0,3}[*+?]?\\$?", "\\PC{0,12}"];
+    let parts = (prop::option::of(letters()), prop::option::of(letters()), prop::option::of(regex));
+    (kind, prefix, any::<bool>(), parts).prop_map(|(kind, prefix, ignore_case, (suffix, contains, regex))| Wish {
+        kind,
+        prefix,
+        ignore_case,
+        suffix,
+        contains,
+        regex,
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -313,6 +372,32 @@ proptest! {
                 if let Some(near) = error.nearest {
                     prop_assert!(Pattern::parse(&near).is_ok(), "{near}");
                 }
+            }
+        }
+    }
+
+    /// A whole wish of noise that looks right: refused, or its filters say what plain comparisons of the text say.
+    #[test]
+    fn any_wish_is_handled(wish in any_wish(), bytes: [u8; 20]) {
+        let Ok(pattern) = Pattern::new(wish.clone()) else { return Ok(()) };
+        let (difficulty, expected) = (pattern.difficulty().candidates(), pattern.expected_candidates());
+        prop_assert!(difficulty >= 1.0 && expected.is_finite() && expected >= difficulty * (1.0 - 1e-9), "{}", expected);
+        let range = pattern.ranges().as_slice()[0];
+        for hash in [range.low, range.high, Hash160(bytes)] {
+            let address = pattern.kind().encode(hash);
+            let shown = |text: &str| if wish.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
+            let (address, suffix, part) = (shown(&address), wish.suffix.as_deref(), wish.contains.as_deref());
+            let fits = suffix.is_none_or(|suffix| address.ends_with(&shown(suffix)))
+                && part.is_none_or(|part| address.contains(&shown(part)));
+            // Ranges do not know the case of Ethereum's letters.
+            let is_any_case = pattern.kind() != AddressKind::Ethereum
+                || wish.ignore_case
+                || wish.prefix[2..].bytes().all(|letter| letter.is_ascii_digit());
+            let has_case = is_any_case || address.starts_with(&wish.prefix);
+            if wish.regex.is_none() {
+                prop_assert_eq!(pattern.filters_accept(hash), fits && has_case, "{} {:?}", address, &wish);
+            } else {
+                prop_assert!(fits && has_case || !pattern.filters_accept(hash), "{} {:?}", address, &wish);
             }
         }
     }

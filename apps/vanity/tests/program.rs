@@ -2,13 +2,18 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use vanity::{AddressKind, SecretKey};
+use vanity::{
+    AddressKind, Pattern, SecretKey,
+    kernel::Backend,
+    unit::{Search, Slice, search},
+};
 
 struct Desk(tempfile::TempDir);
 
@@ -45,6 +50,11 @@ impl Desk {
         assert!(!output.status.success(), "{args:?} should fail");
         assert!(output.stdout.is_empty(), "{args:?} prints no result");
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Of which nothing else is known.
+    fn another_key(&self) -> String {
+        SecretKey::generate().unwrap().public_key().to_string()
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -227,7 +237,7 @@ fn the_first_of_several_wishes_is_found() {
 fn every_back_end_finds() {
     let desk = Desk::new();
     for backend in ["portable", "avx2", "avx512"] {
-        if vanity::kernel::Backend::from_name(backend).is_some_and(|backend| backend.is_available()) {
+        if Backend::from_name(backend).is_some_and(|backend| backend.is_available()) {
             let found = desk.json(&["search", "1Lo", "--backend", backend, "--json", "--quiet"]);
             assert_eq!(found["backend"], backend);
         }
@@ -257,6 +267,169 @@ fn a_stopped_search_goes_on_where_it_was() {
     key_in(&desk.path("state.key"));
     let said = desk.refused(&["search", "1Noth", "--resume", "state", "--quiet"]);
     assert!(said.contains("belongs to another search"), "{said}");
+}
+
+/// Three finds in a row, of which the state says that the first is behind: neither does the search begin anew, nor is
+/// the place passed over where it goes on.
+#[test]
+fn a_search_goes_on_exactly_where_it_was() {
+    let desk = Desk::new();
+    let key = SecretKey::from_bytes(&[0x42; 32]).unwrap().public_key();
+    let job = Search {
+        public_key: key,
+        base: k256::Scalar::ONE,
+        kind: AddressKind::P2pkh,
+        targets: Pattern::parse("1LoV").unwrap().ranges().clone(),
+        shares: vanity::Ranges::default(),
+        backend: Backend::Portable,
+    };
+    let found = search(&job, Slice::new(0, 100_000).unwrap(), |_| ControlFlow::Continue(())).hits;
+    let [first, second, third] = [&found[0], &found[1], &found[2]];
+    assert!(first.index < second.index && second.index < third.index, "six of a point would be a wonder");
+    for (next, expected) in [(first.index + 1, second), (second.index, second), (second.index + 1, third)] {
+        // As an earlier version has written it.
+        let state = serde_json::json!({
+            "format": "vanity-search/1", "wish": "[[\"1LoV\"],null,false,null,null,null]",
+            "public_key": key.to_string(), "next": next,
+        });
+        fs::write(desk.path("state"), state.to_string()).unwrap();
+        let key = key.to_string();
+        let search = ["search", "1LoV", "--public-key", &key, "--resume", "state", "--threads", "1", "--quiet"];
+        let record: Value = serde_json::from_str(&desk.told(&search)).unwrap();
+        assert_eq!(record["address"], AddressKind::P2pkh.encode(expected.hash), "from {next} on");
+        assert_eq!(record["offset"], format!("{:064x}", expected.index + 1));
+        assert!(!desk.path("state").exists(), "nothing is left to go on with");
+    }
+    let state = serde_json::json!({
+        "format": "vanity-search/1", "wish": "[[\"1LoV\"],null,false,null,null,null]",
+        "public_key": key.to_string(), "next": 7,
+    });
+    fs::write(desk.path("state"), state.to_string()).unwrap();
+    let said = desk.refused(&["search", "1LoV", "--public-key", &desk.another_key(), "--resume", "state"]);
+    assert!(said.contains("belongs to the public key"), "{said}");
+}
+
+/// Of the processes of this machine.
+#[cfg(target_os = "linux")]
+fn nice_of(process: &str) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The second field is a name in parentheses; nice is the nineteenth.
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_search_steps_back_and_takes_the_threads_it_is_given() {
+    let desk = Desk::new();
+    let own = nice_of("self");
+    for (options, threads, nice) in
+        [(&["--threads", "3"][..], 3, (own + 10).min(19)), (&["--threads", "2", "--no-nice"], 2, own)]
+    {
+        let args = [&["search", "1LoVEaaaa", "--quiet"], options].concat();
+        let mut child = desk.command(&args).spawn().unwrap();
+        let process = child.id().to_string();
+        let count = || fs::read_dir(format!("/proc/{process}/task")).unwrap().count();
+        let started = Instant::now();
+        while count() < threads {
+            assert!(started.elapsed() < Duration::from_secs(60), "{} threads", count());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let seen = (count(), nice_of(&process));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(seen, (threads, nice), "{options:?}");
+    }
+}
+
+/// On a terminal, which `script` pretends to be, and nowhere else.
+#[test]
+fn a_terminal_shows_how_it_goes() {
+    let desk = Desk::new();
+    let program = env!("CARGO_BIN_EXE_vanity");
+    let shown = |options: &str| {
+        let line = format!("timeout 2 {program} search 1LoVEaaaa {options}");
+        let output = Command::new("script").args(["-qec", &line, "/dev/null"]).current_dir(desk.0.path()).output();
+        String::from_utf8_lossy(&output.expect("util-linux is there").stdout).into_owned()
+    };
+    let told = shown("");
+    let line = told.rsplit('\r').find(|line| line.contains("checked")).unwrap_or_else(|| panic!("{told:?}"));
+    assert!(line.contains("/s, ") && line.contains("chance of a find by now 0.0 %; from here 50 % in "), "{line}");
+    assert!(told.matches("checked").count() > 1, "it is drawn again and again: {told:?}");
+    assert!(!shown("--quiet").contains("checked"));
+    let mut piped = desk.command(&["search", "1LoVEaaaa"]).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    piped.kill().unwrap();
+    let said = piped.wait_with_output().unwrap().stderr;
+    assert!(said.is_empty(), "a log gets no line every quarter of a second: {}", String::from_utf8_lossy(&said));
+}
+
+/// Its numbers are others' business; that they are there, and which, is everybody's who reads them by a program.
+#[test]
+fn a_benchmark_prints_an_object_for_everything_it_measures() {
+    let desk = Desk::new();
+    fs::write(desk.path("rival.sh"), "echo $0 $* >> asked\nwhile :; do echo '[2.50 Mkey/s]'; sleep 0.02; done\n")
+        .unwrap();
+    let rival = "fake=sh rival.sh {threads} {pattern}";
+    // Floors may be missed by so short a run: that decides about the exit, not about what is printed.
+    let output = desk.run(&[
+        "bench",
+        "--json",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.4",
+        "--threads",
+        "1,2",
+        "--compared",
+        "65536",
+        "--backend",
+        "portable",
+        "--rival",
+        rival,
+    ]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let objects: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let with = |wanted: &[(&str, Value)]| {
+        let mut fitting = objects.iter().filter(|object| wanted.iter().all(|(name, value)| object[name] == *value));
+        let found = fitting.next().unwrap_or_else(|| panic!("{wanted:?} in {told}"));
+        assert!(fitting.next().is_none(), "once: {wanted:?} in {told}");
+        found.clone()
+    };
+    for threads in [1, 2] {
+        let own = with(&[("backend", "portable".into()), ("threads", threads.into()), ("rounds", 1.into())]);
+        let rate = own["addresses_per_s"].as_f64().unwrap();
+        assert!(rate > 1e4 && own["cycles_per_address"].as_f64().unwrap() > 100.0, "{own}");
+        let other = with(&[("rival", "fake".into()), ("threads", threads.into()), ("rounds", 1.into())]);
+        assert_eq!(other["addresses_per_s"], 2.5e6);
+        let ratio = objects.iter().find(|object| object["threads"] == threads && !object["ratio"].is_null());
+        let ratio = ratio.unwrap()["ratio"].as_f64().unwrap();
+        assert!((ratio / (rate / 2.5e6) - 1.0).abs() < 1e-9, "{ratio}");
+    }
+    assert!(
+        with(&[("backend", "portable".into()), ("threads", 2.into()), ("rounds", Value::Null), ("rival", Value::Null)])
+            ["scaling"]
+            .is_f64()
+    );
+    let asked = fs::read_to_string(desk.path("asked")).unwrap();
+    let asked: Vec<Vec<&str>> = asked.lines().map(|line| line.split(' ').collect()).collect();
+    assert_eq!(asked.iter().map(|words| words[1]).collect::<Vec<_>>(), ["1", "2"], "threads are filled in");
+    assert!(asked.iter().all(|words| Pattern::parse(words[2]).is_ok()), "and the pattern: {asked:?}");
+
+    let silent = desk.refused(&[
+        "bench",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.1",
+        "--threads",
+        "1",
+        "--backend",
+        "portable",
+        "--rival",
+        "mute=true",
+    ]);
+    assert!(silent.contains("mute printed no count and no rate"), "{silent}");
+    assert!(desk.refused(&["bench", "--rival", "mute"]).contains("is not NAME=COMMAND"));
 }
 
 #[test]

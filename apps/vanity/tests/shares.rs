@@ -168,7 +168,6 @@ fn an_opening_is_held_to_its_commitment() {
     assert_eq!(honest.check(&commitment, &opening("1LoVE", 64, 2).wide()), Err(OpeningError::Wide));
 }
 
-/// Each point of the worker's unit, whatever the key: rogue keys get no easier shares.
 #[test]
 fn public_keys_that_are_no_points_are_refused() {
     let mut off_curve = [0; 33];

@@ -16,6 +16,7 @@ use gristmill_chain::contracts::{Market, RLC, VanityShop};
 use gristmill_chain::rpc::Rpc;
 use serde::{Deserialize, Serialize};
 use vanity::{AddressKind, Params, Pattern, SecretKey, Solution};
+use zeroize::Zeroizing;
 
 use crate::deployment::Deployment;
 use crate::rlc::rlc;
@@ -121,7 +122,7 @@ pub async fn prepare(orders: &Path, rpc: &Rpc, deployment: &Deployment, pattern:
     let dir = orders.join(&name[..16]);
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     // Money follows: what it buys is worthless without this file.
-    write_durably(&dir.join(SECRET_FILE), &hex::encode(*secret.to_bytes()))?;
+    write_durably(&dir.join(SECRET_FILE), &secret.to_hex())?;
     for folder in dir.ancestors().skip(1).take(2).filter(|folder| folder.is_dir()) {
         sync_folder(folder)?;
     }
@@ -298,7 +299,7 @@ impl LocalOrder {
     fn secret(&self) -> Result<SecretKey> {
         let secret = fs::read_to_string(self.dir.join(SECRET_FILE))
             .with_context(|| format!("cannot read the secret in {}", self.dir.display()))?;
-        Ok(SecretKey::from_text(secret.trim())?)
+        Ok(SecretKey::from_text(Zeroizing::new(secret).trim())?)
     }
 
     /// Adds the found offset to the requester's half. The address is derived from the finished key by other code than

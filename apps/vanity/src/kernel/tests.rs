@@ -35,6 +35,8 @@ const KINDS: [AddressKind; 4] =
 macro_rules! on_each_back_end {
     ($check:ident($($argument:expr),*)) => {
         $check::<Portable>($($argument),*);
+        #[cfg(target_arch = "aarch64")]
+        $check::<super::neon::Neon>($($argument),*);
         #[cfg(target_arch = "x86_64")]
         {
             if Backend::Avx2.is_available() {

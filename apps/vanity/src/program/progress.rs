@@ -93,3 +93,36 @@ pub(super) fn duration(seconds: f64) -> String {
         None => format!("{seconds:.1} s"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if the search had begun some time ago: its speed is what it did since then, its chances are those of all runs.
+    #[test]
+    fn a_line_tells_speed_and_chances() {
+        let difficulty = 1e9;
+        let mut progress = Progress::start(difficulty, 400_000_000, true);
+        progress.started -= Duration::from_secs(1_000);
+        progress.candidates = 293_147_180;
+        let line = progress.line();
+        assert!(line.starts_with("293.1"), "{line}");
+        assert!(line.contains(" k/s, 693.15 M checked; chance of a find by now 50.0 %;"), "{line}");
+        // ln 2 and ln 20 times the difficulty, at 293,147 a second.
+        assert!(line.contains("50 % in 39.4 min, 95 % in 2.8 h"), "{line}");
+    }
+
+    #[test]
+    fn numbers_have_their_units() {
+        let counts =
+            [(999.0, "999"), (1_500.0, "1.50 k"), (12.345e6, "12.35 M"), (7e12, "7.00 T"), (2e15, "2.00 × 10^15")];
+        for (number, text) in counts {
+            assert_eq!(count(number), text);
+        }
+        for (seconds, text) in
+            [(0.04, "0.0 s"), (59.9, "59.9 s"), (90.0, "1.5 min"), (5_400.0, "1.5 h"), (3.15576e9, "100.0 years")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -102,3 +102,52 @@ fn key_path(path: &Path) -> PathBuf {
     name.push(".key");
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn public_key() -> PublicKey {
+        SecretKey::from_bytes(&[0x42; 32]).expect("a key").public_key()
+    }
+
+    /// Opens a file with this text, for a known search.
+    fn opened(text: &[u8]) -> Result<State> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("state");
+        fs::write(&path, text).expect("written");
+        Ok(ResumeFile::open(&path, "wish".to_owned(), Some(public_key()))?.state)
+    }
+
+    fn state(next: u64) -> State {
+        let (format, wish, public_key) = (FORMAT.to_owned(), "wish".to_owned(), public_key().to_string());
+        State { format, wish, public_key, next }
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_refused(text in prop_oneof!["\\PC{0,200}", "[{}\\[\\]\",:0-9a-z]{0,60}"]) {
+            prop_assert!(opened(text.as_bytes()).is_err());
+        }
+
+        #[test]
+        fn bytes_that_are_no_text_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(opened(&bytes).is_err());
+        }
+
+        /// One changed byte: refused, or another place of the same search, as far as it can be one.
+        #[test]
+        fn a_damaged_file_belongs_to_no_other_search(next: u64, at in any::<prop::sample::Index>(), byte in 0x20..0x7f_u8) {
+            let written = serde_json::to_string(&state(next)).expect("serialises");
+            prop_assert_eq!(opened(written.as_bytes()).expect("as it was written"), state(next));
+            let mut damaged = written.into_bytes();
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            if let Ok(read) = opened(&damaged) {
+                prop_assert_eq!(&read, &state(read.next));
+            }
+        }
+    }
+}

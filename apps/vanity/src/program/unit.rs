@@ -205,3 +205,64 @@ mod inherited {
         Some(unsafe { File::from_raw_fd(number) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        unit: UnitArguments,
+    }
+
+    fn parsed(options: &[(&str, String)]) -> Option<UnitArguments> {
+        let given = options.iter().flat_map(|(name, value)| [(*name).to_owned(), value.clone()]);
+        let fixed = ["unit", "--params", "00", "--order", "00", "--worker", "00"].map(str::to_owned);
+        Line::try_parse_from(fixed.into_iter().chain(given)).ok().map(|line| line.unit)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn hex_is_read_or_refused(text in prop_oneof!["\\PC{0,90}", "(0x)?[0-9a-fA-F]{0,90}"]) {
+            let digits = text.strip_prefix("0x").unwrap_or(&text);
+            let is_hex = digits.len() % 2 == 0 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            match bytes("--params", &text) {
+                Ok(bytes) => prop_assert!(is_hex && hex::encode(bytes) == digits.to_ascii_lowercase()),
+                Err(error) => prop_assert!(!is_hex && error.to_string().contains("--params")),
+            }
+            let is_address = is_hex && digits.len() == 40;
+            prop_assert_eq!(fixed_bytes::<20>("--worker", &text).is_ok(), is_address);
+        }
+
+        /// Whatever numbers are given: the slice is what was asked for, or there is none.
+        #[test]
+        fn slices_stay_inside(start: u64, unit: u64, length: u64, by_unit: bool, by_candidates: bool, shift in 0..64_u32) {
+            let (unit, length) = (unit >> shift, length >> shift);
+            let place = if by_unit { ("--unit", unit.to_string()) } else { ("--start", start.to_string()) };
+            let size = if by_candidates { "--candidates" } else { "--length" };
+            let arguments = parsed(&[place, (size, length.to_string())]).expect("four numbers");
+            let points = if by_candidates { length.div_ceil(6) } else { length };
+            let first = if by_unit { u128::from(unit) << 34 } else { u128::from(start) };
+            let end = first + u128::from(points);
+            let fits = end <= 1 << 64 && (!by_unit || first < 1 << 64 && points <= 1 << 34);
+            let slice = slice_of(&arguments).ok();
+            prop_assert_eq!(slice.is_some(), fits || points == 0 && first < 1 << 64);
+            if let Some(slice) = slice {
+                prop_assert_eq!((u128::from(slice.start), slice.length), (first, points));
+            }
+        }
+
+        #[test]
+        fn a_shown_number_is_one(text in "\\PC{0,20}") {
+            if let Some(arguments) = parsed(&[("--unit", text.clone()), ("--length", "1".to_owned())]) {
+                prop_assert_eq!(arguments.unit, text.parse().ok());
+            }
+        }
+    }
+}
