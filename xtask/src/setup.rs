@@ -17,7 +17,8 @@ pub(crate) fn all() -> Result<()> {
     programs(&[("busybox", "busybox-static"), ("docker-registry", "docker-registry")])?;
     guests()?;
     qemu()?;
-    guest_kernel()
+    guest_kernel()?;
+    postgres()
 }
 
 fn programs(wanted: &[(&str, &str)]) -> Result<()> {
@@ -150,6 +151,20 @@ fn guests() -> Result<()> {
     let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
     args.extend(packages);
     apt(&args).context("the tests of apps need them")
+}
+
+/// The store's other database. Debian keeps its programs out of the path; tests start servers
+/// of their own.
+fn postgres() -> Result<()> {
+    if in_path("initdb") || fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| versions.next().is_some()) {
+        return Ok(());
+    }
+    if !in_path("apt-get") {
+        bail!("the store's tests need PostgreSQL\n\nhint: install its server");
+    }
+    say("installing postgresql with apt-get");
+    apt(&["update", "-qq"])?;
+    apt(&["install", "-y", "-qq", "--no-install-recommends", "postgresql"]).context("the store's tests need PostgreSQL")
 }
 
 fn apt(args: &[&str]) -> Result<()> {

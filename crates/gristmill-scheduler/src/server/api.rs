@@ -30,7 +30,7 @@ use crate::store::{StoreError, StoredAttempt, StoredReceipt};
 /// A job at its limits fits.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 const JOBS_PER_PAGE_MAX: u32 = 200;
-const RESULTS_PER_PAGE_MAX: usize = 500;
+const RESULTS_PER_PAGE_MAX: u32 = 500;
 const FAILURES_SHOWN: u32 = 100;
 /// Manifests kept at hand. They never change: their digests name them.
 const MANIFESTS_MAX: usize = 1_024;
@@ -296,7 +296,7 @@ async fn failures(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<
 struct ResultsPage {
     #[serde(default)]
     from: u64,
-    limit: Option<usize>,
+    limit: Option<u32>,
 }
 
 /// Certified results by task, from a task on.
