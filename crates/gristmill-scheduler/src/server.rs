@@ -5,6 +5,7 @@ mod api;
 mod apps;
 mod blobs;
 mod events;
+mod external_ids;
 mod front;
 mod leading;
 mod worker_session;
@@ -35,6 +36,7 @@ use crate::core::{Replication, Tuning, Weights};
 use crate::pool::Pool;
 use crate::shares::ShareCheckers;
 use crate::store::{Seat, Store, WriterFailed};
+use external_ids::ExternalIds;
 use front::Front;
 use leading::Reign;
 
@@ -113,6 +115,7 @@ pub(crate) struct Api {
     /// Shown by whoever may change jobs.
     pub(crate) token: Arc<str>,
     pub(crate) about: serde_json::Map<String, serde_json::Value>,
+    external_ids: ExternalIds,
     /// Event streams that may still be opened.
     watchers: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,

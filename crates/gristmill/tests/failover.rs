@@ -13,12 +13,16 @@ use std::time::{Duration, Instant};
 
 use grid::{PATIENCE, Role, text};
 use gristmill::pool_client::{PoolClient, read_token};
+use gristmill_proto::id::JobId;
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::view::{Health, JobState, Standing};
 use postgres::Postgres;
 
 /// Short enough for a test to see it lost.
 const LEASE: Duration = Duration::from_millis(1500);
+
+/// How long a database is waited for in these tests.
+const STALL: Duration = Duration::from_secs(10);
 
 struct Pair {
     dir: tempfile::TempDir,
@@ -72,6 +76,16 @@ impl Pair {
     fn client(&self) -> PoolClient {
         let token = read_token(&self.dir.path().join("0/token")).unwrap();
         PoolClient::new(&self.urls.join(","), &token)
+    }
+
+    /// Waits until the job is in the leader's memory, or no more.
+    async fn until_live(&self, job: JobId, live: bool) {
+        let started = Instant::now();
+        while reqwest::get(format!("{}/api/jobs/{job}/why", self.urls[0])).await.unwrap().status().is_success() != live
+        {
+            assert!(started.elapsed() < PATIENCE, "{job} is never live: {live}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The number in an answer of the database.
@@ -225,6 +239,77 @@ async fn the_leader_is_stopped_past_its_lease() {
         assert_ne!(health.leader.as_ref(), Some(&pair.urls[0]));
     })
     .await;
+}
+
+/// The database stalls, for less than the lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_waited_for() {
+    let mut pair = Pair::start(Duration::from_secs(30)).await;
+    let (pool, app) = (pair.client(), gristmill::embedded::vanity_manifest().digest());
+    pool.submit(&job(app, 0)).await.unwrap();
+    pair.wire.silent.store(true, Ordering::Relaxed);
+    let stalled = Instant::now();
+    let submit = |number| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.submit(&job(app, number)).await.unwrap() })
+    };
+    let first = submit(1);
+    // As many as keep every thread of the server waiting, if they can.
+    let many: Vec<_> = (2..40).map(submit).collect();
+    // The same once more: it is found and not made again.
+    let again = submit(1);
+    while stalled.elapsed() < STALL {
+        let asked = Instant::now();
+        assert_eq!(pair.health(0).await.expect("it answers").standing, Standing::Leads);
+        let metrics = reqwest::get(format!("{}/metrics", pair.urls[0])).await.unwrap();
+        assert!(metrics.status().is_success() && asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(!first.is_finished() && !many.iter().any(|submitted| submitted.is_finished()), "nothing is acknowledged");
+    pair.wire.silent.store(false, Ordering::Relaxed);
+    let (first, again) = (first.await.unwrap(), again.await.unwrap());
+    assert_eq!(first.id, again.id);
+    assert!(first.known != again.known, "{first:?}, {again:?}");
+    for submitted in many {
+        submitted.await.unwrap();
+    }
+    assert_eq!(pair.health(0).await.unwrap().term, Some(1), "nobody else has led");
+    assert_eq!(pair.count("SELECT count(*) FROM job").await, 40);
+    assert!(pair.worker.as_mut().is_some_and(Role::is_running));
+}
+
+/// What was submitted and cancelled in a commit that has not ended is submitted again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_id_is_taken_once_however_soon_it_ends() {
+    let pair = Pair::start(Duration::from_secs(30)).await;
+    let (pool, app) = (pair.client(), gristmill::embedded::vanity_manifest().digest());
+    let next = JobId(pool.submit(&job(app, 0)).await.unwrap().id.0 + 1);
+    let (mut database, connection) =
+        tokio_postgres::connect(&pair.postgres.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let held = database.transaction().await.unwrap();
+    // It can be read and not written.
+    held.batch_execute("LOCK TABLE job IN SHARE MODE").await.unwrap();
+    let submit = || {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.submit(&job(app, 1)).await.unwrap() })
+    };
+    let first = submit();
+    pair.until_live(next, true).await;
+    let cancelled = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.cancel(next).await.unwrap() }
+    });
+    pair.until_live(next, false).await;
+    let again = submit();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!first.is_finished() && !cancelled.is_finished() && !again.is_finished(), "nothing is durable");
+    held.rollback().await.unwrap();
+    let (first, again) = (first.await.unwrap(), again.await.unwrap());
+    assert_eq!((first.id, first.known, again.id, again.known), (next, false, next, true));
+    cancelled.await.unwrap();
+    assert_eq!(pair.health(0).await.unwrap().term, Some(1), "nobody else has led");
+    assert_eq!(pool.job(next).await.unwrap().state, JobState::Cancelled);
 }
 
 /// Its connections stay open, and nothing comes through them.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::external_ids::ExternalIds;
 use super::front::Front;
 use super::{Api, Config, ServerError, Shared, api, events, random_bytes, secret_file};
 use crate::apps::Apps;
@@ -67,6 +68,7 @@ impl Reign {
             pool_name: config.name.as_str().into(),
             token: token.into(),
             about: config.about.clone(),
+            external_ids: ExternalIds::default(),
             watchers: Arc::new(Semaphore::new(events::WATCHERS_MAX)),
             shutdown: CancellationToken::new(),
         };
