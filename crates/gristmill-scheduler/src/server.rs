@@ -103,6 +103,7 @@ pub struct Scheduler {
     alone: Option<Store>,
     config: Config,
     extra: Router,
+    led: Router,
     _folder: FolderLock,
 }
 
@@ -128,14 +129,20 @@ impl Scheduler {
             .await
             .map_err(|source| ServerError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: config.listen, source })?;
-        let token = secret_file(&config.data_dir.join("token"))?;
         let blobs = BlobStore::open(config.blobs_dir.as_ref().unwrap_or(&config.data_dir))?;
+        let token_file = config.data_dir.join("token");
+        let mut token = secret_file(&token_file)?;
         let alone = match &config.shared {
             None => Some(Store::open(&config.data_dir.join("pool.sqlite"))?),
             // A database that is not there is told of now, and waited for later.
-            Some(shared) => Seat::open(&shared.database, shared.lease).map(|_| None)?,
+            Some(shared) => {
+                token = Seat::open(&shared.database, shared.lease)?.token(&token)?;
+                write_secret(&token_file, &token)?;
+                None
+            }
         };
-        Ok(Self { listener, address, token, blobs, alone, config, extra: Router::new(), _folder: folder })
+        let (extra, led) = (Router::new(), Router::new());
+        Ok(Self { listener, address, token, blobs, alone, config, extra, led, _folder: folder })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -146,7 +153,8 @@ impl Scheduler {
         format!("http://{}", self.address)
     }
 
-    /// Lets its holder change jobs over the API; also in the file `token` of the pool's folder.
+    /// Lets its holder change jobs over the API; also in the file `token` of the pool's folder. The same at all
+    /// schedulers of a shared database.
     pub fn token(&self) -> &str {
         &self.token
     }
@@ -163,11 +171,18 @@ impl Scheduler {
         self
     }
 
+    /// Serves more while it leads; a stand-by refuses it.
+    #[must_use]
+    pub fn with_routes_led(mut self, routes: Router) -> Self {
+        self.led = self.led.merge(routes);
+        self
+    }
+
     /// Serves until `shutdown`, or until a database of its own takes no more. With others it leads or stands by.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), ServerError> {
         let stopping = shutdown.child_token();
         let url = self.config.shared.as_ref().and_then(|shared| shared.url.clone()).unwrap_or_else(|| self.url());
-        let front = Front::new(self.config.name.clone(), self.extra);
+        let front = Front::new(self.config.name.clone(), self.extra, self.led);
         // Small messages must not wait for each other's acknowledgement.
         let listener = self.listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let router = front::router(front.clone()).into_make_service_with_connect_info::<SocketAddr>();

@@ -150,17 +150,6 @@ impl Store {
         })
     }
 
-    /// The token of all schedulers that share the database: `mine` if there was none. Before the first run there is
-    /// no secret either.
-    pub fn shared_token(&mut self, mine: &str, secret: [u8; 32]) -> Result<String, StoreError> {
-        self.transact(vec![Statement::new(
-            "INSERT INTO pool (id, secret, run, token) VALUES (1, ?1, 0, ?2)
-             ON CONFLICT (id) DO UPDATE SET token = coalesce(pool.token, ?2)",
-            values![&secret[..], mine],
-        )])?;
-        self.database.one("SELECT token FROM pool", &[])?.expect("it was just written").get(0)
-    }
-
     fn live_jobs(&self) -> Result<Vec<StoredJob>, StoreError> {
         let sql = "SELECT id, spec, needs, created_at, work_done, closest_score FROM job WHERE state = 'live'
             ORDER BY id";

@@ -2,19 +2,26 @@
 
 mod postgres;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gristmill_proto::app::{ProcessTarget, Runtime, Target};
 use gristmill_proto::codec::encode;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, ProviderId, TaskId, UnixMillis, WorkerId};
-use gristmill_proto::job::{DoneWhen, JobSpec, Search};
+use gristmill_proto::job::{DoneWhen, JobSpec, Replicate, Search, Trust};
 use gristmill_proto::key::Signature;
+use gristmill_proto::message::{ToWorker, WorkerOffer};
 use gristmill_proto::outcome::{Exit, Log, Outcome, OutputFile, Usage};
 use gristmill_proto::view::{AppEntry, Closest, JobState, Verdict};
-use gristmill_scheduler::core::{Change, Fault, Needs, ResultAdded, Shares};
+use gristmill_proto::vote::{Commitment, Fraction, Salt, Sealed, compared};
+use gristmill_scheduler::core::{
+    Change, ConnectionId, Core, Effects, Fault, Needs, OpenBallot, PoolSecret, ResultAdded, Shares, Tuning,
+};
 use gristmill_scheduler::store::{Place, Seat, Store, StoreError};
+use gristmill_scheduler::trust::{AppClass, Standing, Why};
 use postgres::Postgres;
 
 const JOB: JobId = JobId(1);
@@ -209,6 +216,122 @@ fn jobs_come_back_as_they_were() {
         assert_eq!(reader.workers().unwrap().len(), 2);
         assert!(reader.receipt("pool", TaskId { job: JOB, index: 4 }, LeaseId(5)).unwrap().is_some());
     });
+}
+
+fn replicated() -> Arc<JobSpec> {
+    let trust = Trust::Replicate(Replicate::new(Fraction::new(1e-3).unwrap()));
+    Arc::new(JobSpec { tasks: 2, trust, ..JobSpec::new(Digest::of(b"app")) })
+}
+
+/// As the core leaves it when a worker has voted on a task of the replicated job.
+fn ballot_after_a_vote() -> (TaskId, Box<OpenBallot>) {
+    let (now, id, connection) = (UnixMillis(1_000_000), WorkerId([1; 20]), ConnectionId(1));
+    let (os, arch, entry) = ("linux", "x86_64", "a");
+    let target =
+        Target::Process(ProcessTarget { os: os.into(), arch: arch.into(), entry: entry.into(), files: vec![] });
+    let offer = WorkerOffer {
+        name: "w".into(),
+        version: "0".into(),
+        os: os.into(),
+        arch: arch.into(),
+        runtimes: vec![Runtime::Process],
+        slots: 1,
+        memory_bytes: 8 << 30,
+        gpus: 0,
+        labels: BTreeMap::new(),
+    };
+    let mut core = Core::new("pool".to_owned(), PoolSecret([0; 32]), Tuning::default(), 1, JOB);
+    let mut out = Effects::default();
+    core.submit(JobSpec::clone(&replicated()), &[target], now, &mut out).unwrap();
+    core.connect(id, connection, offer, &[], now, &mut out).unwrap();
+    core.greeted(id, now, &mut out);
+    let given = out.messages.iter().find_map(|(_, _, message)| match message {
+        ToWorker::Leases { leases, .. } => leases.first().copied(),
+        _ => None,
+    });
+    let lease = given.expect("it is asked for a vote");
+    let commitment = Commitment::new(id, lease.task, compared(&Outcome::not_run("")), Salt([1; 32]));
+    core.committed(id, connection, &[Sealed { lease: lease.lease, commitment }], now, &mut out);
+    let voted = out.changes.into_iter().rev().find_map(|change| match change {
+        Change::BallotChanged { task, ballot } => Some((task, ballot)),
+        _ => None,
+    });
+    voted.expect("a vote is durable before anybody shows one")
+}
+
+fn shown_vote(task: TaskId, number: u8) -> Change {
+    let Change::ResultAdded(added) = result(task.index, Some(b"a")) else { unreachable!() };
+    let (lease, worker) = (LeaseId(number.into()), WorkerId([number; 20]));
+    Change::ResultAdded(ResultAdded { lease, worker, verdict: Verdict::Voted, shown: false, ..added })
+}
+
+/// Votes outlive a restart, are told to nobody before their task is settled, and are judged together.
+#[test]
+fn votes_are_kept_and_hidden_until_they_are_settled() {
+    on_both(|open| {
+        let (task, ballot) = ballot_after_a_vote();
+        let (class, liar) = (AppClass(Digest::of(b"class")), WorkerId([3; 20]));
+        let proven = Standing { agreed: 3, passed: 1, exposed: false };
+        let trust = |worker, standing| Change::TrustChanged { worker, class, standing };
+        let other = TaskId { index: 1 - task.index, ..task };
+        let cast = |task| Change::BallotChanged { task, ballot: ballot.clone() };
+        let mut store = open();
+        store.commit(&[added(JOB, replicated()), signed(), cast(task), cast(other), cast(task)]).unwrap();
+        store.commit(&[shown_vote(task, 1), shown_vote(task, 2), shown_vote(task, 3)]).unwrap();
+        store.commit(&[trust(liar, proven), trust(liar, Standing { exposed: true, ..proven })]).unwrap();
+        let exposed = Change::LiarExposed { worker: liar, class, task, why: Why::Contradicted, at: UnixMillis(7) };
+        store.commit(&[exposed]).unwrap();
+        drop(store);
+
+        let mut store = open();
+        let restored = store.begin_run([1; 32]).unwrap();
+        assert_eq!(restored.trust, [(liar, class, Standing { exposed: true, ..proven })]);
+        let kept: Vec<(u64, Vec<u8>)> =
+            restored.jobs[0].ballots.iter().map(|(task, ballot)| (*task, encode(ballot))).collect();
+        assert_eq!(kept, [(0, encode(&*ballot)), (1, encode(&*ballot))]);
+        assert_eq!(restored.jobs[0].results.len(), 3);
+        let reader = store.reader().unwrap();
+        assert!(reader.attempts(task).unwrap().is_empty(), "whoever is asked next could copy them");
+        assert!(reader.receipt("pool", task, LeaseId(1)).unwrap().is_none());
+        assert!(reader.job(JOB).unwrap().unwrap().results.is_empty());
+        assert!(reader.certified_results(JOB, 0, 9).unwrap().is_empty());
+
+        let judged = |number: u8, verdict| (LeaseId(number.into()), WorkerId([number; 20]), verdict);
+        let results = vec![judged(1, Verdict::Certified), judged(2, Verdict::Agreed), judged(3, Verdict::Rejected)];
+        let settled = Change::TaskSettled { task, results, shown: true, at: UnixMillis(8) };
+        store.commit(&[settled]).unwrap();
+        let attempts = reader.attempts(task).unwrap();
+        let verdicts: Vec<Verdict> = attempts.iter().map(|attempt| attempt.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Certified, Verdict::Agreed, Verdict::Rejected]);
+        let blamed: Vec<bool> = attempts.iter().map(|attempt| attempt.reason.is_some()).collect();
+        assert_eq!(blamed, [false, false, true]);
+        assert!(reader.receipt("pool", task, LeaseId(1)).unwrap().is_some());
+        assert_eq!(reader.job(JOB).unwrap().unwrap().results.len(), 1, "one of those that agree is shown");
+        let mut counts: Vec<_> = reader
+            .workers()
+            .unwrap()
+            .into_iter()
+            .map(|worker| (worker.id.0[0], worker.certified, worker.rejected))
+            .collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [(1, 1, 0), (2, 1, 0), (3, 0, 1)]);
+        let left = store.begin_run([1; 32]).unwrap().jobs.remove(0).ballots;
+        assert_eq!(left.iter().map(|(task, _)| *task).collect::<Vec<_>>(), [other.index]);
+
+        let results = vec![judged(2, Verdict::Certified)];
+        let again = store.commit(&[Change::TaskSettled { task, results, shown: true, at: UnixMillis(9) }]);
+        assert!(matches!(again, Err(StoreError::Contradicted { rows: 1, .. })), "{again:?}");
+    });
+}
+
+#[test]
+fn all_schedulers_have_the_token_of_the_first() {
+    let postgres = Postgres::start();
+    let config = shared(&postgres);
+    let token = |mine: &str| Seat::open(&config, LEASE).unwrap().token(mine).unwrap();
+    assert_eq!((token("a"), token("b")), ("a".to_owned(), "a".to_owned()));
+    lead(&config, "test");
+    assert_eq!(token("c"), "a");
 }
 
 /// What was deposed can write nothing, whatever it believes.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use grid::{PATIENCE, Role, text};
 use gristmill::pool_client::{PoolClient, read_token};
-use gristmill_proto::id::JobId;
+use gristmill_proto::id::{JobId, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::view::{Health, JobState, Standing};
 use postgres::Postgres;
@@ -310,6 +310,23 @@ async fn an_external_id_is_taken_once_however_soon_it_ends() {
     cancelled.await.unwrap();
     assert_eq!(pair.health(0).await.unwrap().term, Some(1), "nobody else has led");
     assert_eq!(pool.job(next).await.unwrap().state, JobState::Cancelled);
+}
+
+/// A desk of its own at each scheduler: only the leader's is open, and all know the same token.
+#[tokio::test(flavor = "multi_thread")]
+async fn vouchers_are_told_to_the_leader_alone() {
+    let mut pair = Pair::start(LEASE).await;
+    let token = |number: usize| read_token(&pair.dir.path().join(format!("{number}/token"))).unwrap();
+    assert_eq!(token(0), token(1));
+    let worker = WorkerId([7; 20]);
+    let asked = reqwest::get(format!("{}/api/vouchers/{worker}", pair.urls[1])).await.unwrap();
+    assert_eq!(asked.status(), 503, "an empty answer would say that there are none");
+    let pool = pair.client();
+    pool.tell_vouchers(&[]).await.unwrap();
+    pair.roles[0].take().expect("it runs").kill();
+    pair.until(1, Standing::Leads).await;
+    pool.tell_vouchers(&[]).await.unwrap();
+    assert!(pool.vouchers(worker).await.unwrap().is_empty());
 }
 
 /// Its connections stay open, and nothing comes through them.

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -17,6 +18,8 @@ pub(super) struct Front {
     pool: String,
     /// Served beside the pool's API, whoever leads: the page.
     extra: Router,
+    /// Served while this scheduler leads, and refused otherwise.
+    led: Router,
     now: RwLock<Now>,
 }
 
@@ -26,23 +29,23 @@ struct Now {
 }
 
 impl Front {
-    pub(super) fn new(pool: String, extra: Router) -> Arc<Self> {
+    pub(super) fn new(pool: String, extra: Router, led: Router) -> Arc<Self> {
         let health = Health { pool: pool.clone(), standing: Standing::StandBy, leader: None, term: None };
-        let now = RwLock::new(Now { routes: standing_by(&health).merge(extra.clone()), health });
-        Arc::new(Self { pool, extra, now })
+        let now = RwLock::new(Now { routes: standing_by(&health, &led).merge(extra.clone()), health });
+        Arc::new(Self { pool, extra, led, now })
     }
 
     pub(super) fn lead(&self, routes: Router, term: Option<Term>, url: &str) {
         let (leader, term) = (Some(url.to_owned()), term.map(|term| term.0));
         let health = Health { pool: self.pool.clone(), standing: Standing::Leads, leader, term };
-        self.become_now(health, routes);
+        self.become_now(health, routes.merge(self.led.clone()));
     }
 
     /// Tells who leads, as far as it is known.
     pub(super) fn stand_by(&self, leader: Option<String>) {
         let health = Health { pool: self.pool.clone(), standing: Standing::StandBy, leader, term: None };
         if self.now.read().unwrap_or_else(PoisonError::into_inner).health != health {
-            let routes = standing_by(&health);
+            let routes = standing_by(&health, &self.led);
             self.become_now(health, routes);
         }
     }
@@ -63,13 +66,17 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
     routes.oneshot(request).await.into_response()
 }
 
-fn standing_by(health: &Health) -> Router {
+fn standing_by(health: &Health, led: &Router) -> Router {
     let leader = health.leader.clone();
     let refuse = move || {
         let leader = leader.clone();
         async move { refusal(leader.as_deref()) }
     };
-    Router::new().route("/api/{*rest}", any(refuse.clone())).route("/metrics", get(refuse))
+    let led = led.clone().layer(middleware::from_fn({
+        let refuse = refuse.clone();
+        move |_: Request, _: Next| refuse()
+    }));
+    Router::new().route("/api/{*rest}", any(refuse.clone())).route("/metrics", get(refuse)).merge(led)
 }
 
 fn refusal(leader: Option<&str>) -> Response {

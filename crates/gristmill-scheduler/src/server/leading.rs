@@ -119,11 +119,9 @@ pub(super) async fn take_turns(
         info!(term = term.0, "this scheduler leads");
         let reigning = stop.child_token();
         let store = Store::lead(&shared.database, term, shared.lease);
-        let reign = store.map_err(ServerError::from).and_then(|mut store| {
-            let token = store.shared_token(token, random_bytes())?;
-            super::write_secret(&config.data_dir.join("token"), &token)?;
-            Reign::begin(store, config, blobs.clone(), token, url.to_owned(), Some(term))
-        });
+        let reign = store
+            .map_err(ServerError::from)
+            .and_then(|store| Reign::begin(store, config, blobs.clone(), token.to_owned(), url.to_owned(), Some(term)));
         let ended = match reign {
             Ok(reign) => {
                 let serving = reign.serve(front, reigning.clone());

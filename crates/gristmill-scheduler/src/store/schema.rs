@@ -159,8 +159,6 @@ const STEPS: [&str; 6] = [
     ) STRICT;
 ",
     "
-    -- Shared by all schedulers of a shared database.
-    ALTER TABLE pool ADD COLUMN token TEXT;
     -- Apps have the order of their publication, and not every database remembers it by itself.
     ALTER TABLE app ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
     UPDATE app SET number = rowid;
@@ -222,11 +220,14 @@ fn without_task_work(database: &Database) -> Result<Vec<Statement<'static>>, Sto
 #[cfg(test)]
 mod tests {
     use gristmill_proto::digest::Digest;
+    use gristmill_proto::id::WorkerId;
     use gristmill_proto::job::JobSpec;
     use rusqlite::Connection;
     use serde::Serialize;
 
     use super::*;
+    use crate::store::Store;
+    use crate::trust::{AppClass, Standing};
 
     /// As format 1 wrote it.
     #[derive(Serialize)]
@@ -260,5 +261,30 @@ mod tests {
         assert_eq!(state, "cancelled");
         assert!(reason.contains("updated"), "{reason}");
         migrate(&mut Database::open_file(&path).unwrap(), None).unwrap();
+    }
+
+    /// It knew the order of its apps by that of their rows.
+    #[test]
+    fn format_5_keeps_what_voters_have_proven_and_the_order_of_its_apps() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pool.sqlite");
+        let connection = Connection::open(&path).unwrap();
+        STEPS[..5].iter().for_each(|step| connection.execute_batch(step).unwrap());
+        connection.pragma_update(None, "user_version", 5).unwrap();
+        let proven = Standing { agreed: 3, passed: 1, exposed: false };
+        let add = "INSERT INTO trust (class, worker, standing) VALUES (?1, ?2, ?3)";
+        connection.execute(add, ([7_u8; 32], [1_u8; 20], codec::encode(&proven))).unwrap();
+        for version in ["0.0.9", "0.0.10"] {
+            let add = "INSERT INTO app (name, version, digest, approved, retired, published_at)
+                VALUES ('a', ?1, ?2, 0, 0, 5)";
+            connection.execute(add, (version, [2_u8; 32])).unwrap();
+        }
+        drop(connection);
+
+        let mut store = Store::open(&path).unwrap();
+        let versions: Vec<String> = store.apps().unwrap().into_iter().map(|app| app.version).collect();
+        assert_eq!(versions, ["0.0.9", "0.0.10"]);
+        let trust = store.begin_run([9; 32]).unwrap().trust;
+        assert_eq!(trust, [(WorkerId([1; 20]), AppClass(Digest([7; 32])), proven)]);
     }
 }

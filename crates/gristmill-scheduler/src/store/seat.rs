@@ -49,12 +49,21 @@ impl Seat {
                 term BIGINT NOT NULL,
                 beat BIGINT NOT NULL,
                 holder TEXT NOT NULL,
-                url TEXT
+                url TEXT,
+                token TEXT
              );
-             INSERT INTO leader VALUES (1, 0, 0, '', NULL) ON CONFLICT DO NOTHING",
+             INSERT INTO leader VALUES (1, 0, 0, '', NULL, NULL) ON CONFLICT DO NOTHING",
             &[],
         )?;
         Ok(Self { database })
+    }
+
+    /// The token of all schedulers that share the database: `mine` if there was none.
+    pub fn token(&mut self, mine: &str) -> Result<String, StoreError> {
+        let sql = "UPDATE leader SET token = ?1 WHERE token IS NULL";
+        self.database.transact(&[Statement::new(sql, values![mine])])?;
+        let row = self.database.one("SELECT token FROM leader", &[])?;
+        row.ok_or(StoreError::Contradicted { sql: "the leader's row", rows: 0 })?.get(0)
     }
 
     pub fn look(&self) -> Result<Seen, StoreError> {

@@ -151,13 +151,13 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     crate::embedded::publish_vanity(scheduler.blobs())?;
     print_line(&scheduler.url());
     let vouchers = vouchers::routes(&data_dir, scheduler.token())?;
-    let mut scheduler = scheduler.with_routes(site::page()).with_routes(vouchers);
+    let mut scheduler = scheduler.with_routes(site::page()).with_routes_led(vouchers);
     if let Some(rpc) = &args.rpc {
         scheduler = scheduler.with_routes(site::rpc(rpc));
     }
     let Some((hub, rpc)) = hub.zip(args.rpc.as_deref()) else { return Ok(scheduler.run(shutdown).await?) };
     let gateway = Gateway::open(&data_dir, hub, rpc, scheduler.token())?;
-    let scheduler = scheduler.with_routes(gateway.routes());
+    let scheduler = scheduler.with_routes_led(gateway.routes());
     let stop = shutdown.child_token();
     let _stop_both = stop.clone().drop_guard();
     tokio::select! {
