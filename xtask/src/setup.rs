@@ -156,7 +156,9 @@ fn guests() -> Result<()> {
 /// The store's other database. Debian keeps its programs out of the path; tests start servers
 /// of their own.
 fn postgres() -> Result<()> {
-    if in_path("initdb") || fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| versions.next().is_some()) {
+    // A client alone has a folder there too.
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    if in_path("initdb") || versions.map(|version| version.path()).any(|version| version.join("bin/initdb").is_file()) {
         return Ok(());
     }
     if !in_path("apt-get") {
