@@ -18,7 +18,8 @@ pub(crate) fn all() -> Result<()> {
     guests()?;
     qemu()?;
     guest_kernel()?;
-    other_processor()
+    other_processor()?;
+    postgres()
 }
 
 /// What the vanity library is also compiled for, as nothing here runs on it.
@@ -174,6 +175,22 @@ fn guests() -> Result<()> {
     let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
     args.extend(packages);
     apt(&args).context("the tests of apps need them")
+}
+
+/// The store's other database. Debian keeps its programs out of the path; tests start servers
+/// of their own.
+fn postgres() -> Result<()> {
+    // A client alone has a folder there too.
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    if in_path("initdb") || versions.map(|version| version.path()).any(|version| version.join("bin/initdb").is_file()) {
+        return Ok(());
+    }
+    if !in_path("apt-get") {
+        bail!("the store's tests need PostgreSQL\n\nhint: install its server");
+    }
+    say("installing postgresql with apt-get");
+    apt(&["update", "-qq"])?;
+    apt(&["install", "-y", "-qq", "--no-install-recommends", "postgresql"]).context("the store's tests need PostgreSQL")
 }
 
 fn apt(args: &[&str]) -> Result<()> {

@@ -21,3 +21,6 @@ pub mod vote;
 
 /// Version of the worker protocol. A pool speaks to workers of the same version only; see [`message`].
 pub const PROTOCOL_VERSION: u32 = 5;
+
+/// A scheduler that stands by refuses everything, and says in this header who leads; nothing if it does not know.
+pub const LEADER_HEADER: &str = "gristmill-leader";

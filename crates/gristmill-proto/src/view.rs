@@ -261,3 +261,22 @@ pub struct ApiError {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
 }
+
+/// What a scheduler is to its pool now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub pool: String,
+    pub standing: Standing,
+    /// Where the pool is served, as far as this scheduler knows.
+    pub leader: Option<String>,
+    /// Counts the leaders of a shared database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    Leads,
+    StandBy,
+}

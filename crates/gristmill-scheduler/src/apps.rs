@@ -46,10 +46,6 @@ impl Apps {
         apps
     }
 
-    pub(crate) fn want_approval(&mut self) {
-        self.approval = true;
-    }
-
     fn put(&mut self, entry: AppEntry) {
         self.by_digest.insert(entry.app, (entry.name.clone(), entry.version.clone()));
         let versions = self.by_name.entry(entry.name.clone()).or_default();

@@ -9,6 +9,7 @@ use gristmill_data::BlobStore;
 use gristmill_proto::id::{JobId, UnixMillis};
 use gristmill_proto::message::{Lease, ToWorker};
 use gristmill_proto::view::{JobView, WorkerView};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::core::{ConnectionId, Core, Effects};
@@ -25,7 +26,7 @@ const WATCH_BACKLOG: usize = 4096;
 pub(crate) struct Pool {
     core: Mutex<Core>,
     writer: Writer,
-    reader: Mutex<Reader>,
+    reader: tokio::sync::Mutex<Reader>,
     pub(crate) blobs: BlobStore,
     pub(crate) clock: Clock,
     pub(crate) share_checkers: ShareCheckers,
@@ -73,7 +74,7 @@ impl Pool {
         Arc::new(Self {
             core: Mutex::new(core),
             writer,
-            reader: Mutex::new(reader),
+            reader: tokio::sync::Mutex::new(reader),
             blobs,
             clock,
             share_checkers,
@@ -115,8 +116,13 @@ impl Pool {
         question(&lock(&self.core), self.clock.now())
     }
 
-    pub(crate) fn read<R>(&self, question: impl FnOnce(&Reader) -> R) -> R {
-        question(&lock(&self.reader))
+    /// Asks the database. It may be slow and the server's threads are few, so one of them waits for it at most.
+    pub(crate) async fn read<R>(&self, question: impl FnOnce(&Reader) -> R) -> R {
+        let reader = self.reader.lock().await;
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| question(&reader)),
+            _ => question(&reader),
+        }
     }
 
     pub(crate) fn failure(&self) -> impl Future<Output = crate::store::WriterFailed> + Send + 'static {
@@ -124,8 +130,8 @@ impl Pool {
     }
 
     /// A job as it is now, if the pool ever had it.
-    pub(crate) fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        let Some(mut view) = self.read(|reader| reader.job(id))? else { return Ok(None) };
+    pub(crate) async fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        let Some(mut view) = self.read(|reader| reader.job(id)).await? else { return Ok(None) };
         if let Some(status) = self.look(|core, now| core.job_status(id, now))
             && !view.state.is_final()
         {
@@ -137,18 +143,19 @@ impl Pool {
         Ok(Some(view))
     }
 
-    /// The job of an external id, live or ended. Looks while the core stands still, so that a job which is just
-    /// ending is found in one of the two places.
-    pub(crate) fn job_of(&self, core: &Core, external_id: &str) -> Result<Option<JobId>, StoreError> {
-        match core.job_of(external_id) {
+    /// The job of an external id, live or ended. One that ends between the two looks is in the database if its
+    /// submission was acknowledged.
+    pub(crate) async fn job_of(&self, external_id: &str) -> Result<Option<JobId>, StoreError> {
+        match self.look(|core, _| core.job_of(external_id)) {
             Some(id) => Ok(Some(id)),
-            None => self.read(|reader| reader.job_of(external_id)),
+            None => self.read(|reader| reader.job_of(external_id)).await,
         }
     }
 
     /// Every worker known: connected ones first.
-    pub(crate) fn workers(&self) -> Result<Vec<WorkerView>, StoreError> {
-        let mut counted: HashMap<_, _> = self.read(Reader::workers)?.into_iter().map(|view| (view.id, view)).collect();
+    pub(crate) async fn workers(&self) -> Result<Vec<WorkerView>, StoreError> {
+        let mut counted: HashMap<_, _> =
+            self.read(Reader::workers).await?.into_iter().map(|view| (view.id, view)).collect();
         let present = self.look(|core, _| core.worker_statuses()).into_iter().map(|status| {
             let known = counted.remove(&status.id);
             let (certified, failed, rejected, shares) =

@@ -5,6 +5,9 @@ mod api;
 mod apps;
 mod blobs;
 mod events;
+mod external_ids;
+mod front;
+mod leading;
 mod worker_session;
 
 use std::collections::HashMap;
@@ -29,10 +32,13 @@ use tracing::{error, info};
 pub use apart::Apart;
 
 use crate::apps::Apps;
-use crate::core::{Core, Replication, Tuning, Weights};
-use crate::pool::{Clock, Pool};
+use crate::core::{Replication, Tuning, Weights};
+use crate::pool::Pool;
 use crate::shares::ShareCheckers;
-use crate::store::{Store, Writer, WriterFailed};
+use crate::store::{Seat, Store, WriterFailed};
+use external_ids::ExternalIds;
+use front::Front;
+use leading::Reign;
 
 #[derive(Clone)]
 pub struct Config {
@@ -51,6 +57,22 @@ pub struct Config {
     pub share_checkers: ShareCheckers,
     /// More about this pool, shown to everyone who asks.
     pub about: serde_json::Map<String, serde_json::Value>,
+    /// A database that other schedulers use too; a file in the folder if there is none.
+    pub shared: Option<Shared>,
+    /// Where blobs lie, if not in the folder. Schedulers of one pool share it.
+    pub blobs_dir: Option<PathBuf>,
+    /// Only those apps run that the admin has approved.
+    pub approved_apps_only: bool,
+}
+
+/// How a scheduler is one of several.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub database: Box<tokio_postgres::Config>,
+    /// A leader that could not say for so long that it lives leads no more.
+    pub lease: Duration,
+    /// Where workers and clients reach this scheduler, if not where it listens.
+    pub url: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +97,13 @@ pub enum ServerError {
 pub struct Scheduler {
     listener: TcpListener,
     address: SocketAddr,
-    token: Arc<str>,
-    pool: Arc<Pool>,
-    apps: Apps,
-    about: serde_json::Map<String, serde_json::Value>,
-    apart: Apart,
+    token: String,
+    blobs: BlobStore,
+    /// Of a pool of its own: what its database holds. One that shares it looks when it leads.
+    alone: Option<Store>,
+    config: Config,
     extra: Router,
+    led: Router,
     _folder: FolderLock,
 }
 
@@ -93,6 +116,7 @@ pub(crate) struct Api {
     /// Shown by whoever may change jobs.
     pub(crate) token: Arc<str>,
     pub(crate) about: serde_json::Map<String, serde_json::Value>,
+    external_ids: ExternalIds,
     /// Event streams that may still be opened.
     watchers: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
@@ -105,40 +129,20 @@ impl Scheduler {
             .await
             .map_err(|source| ServerError::Listen { address: config.listen, source })?;
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: config.listen, source })?;
-        let token = secret_file(&config.data_dir.join("token"))?;
-        let mut store = Store::open(&config.data_dir.join("pool.sqlite"))?;
-        let restored = store.begin_run(random_bytes())?;
-        let reader = store.reader()?;
-        let mut core = Core::new(config.name, restored.secret, config.tuning, restored.run, restored.next_job)
-            .with_weights(config.weights)
-            .with_replication(config.replication);
-        for (worker, class, standing) in restored.trust {
-            core.restore_trust(worker, class, standing);
-        }
-        info!(run = restored.run, jobs = restored.jobs.len(), "pool restored");
-        for job in restored.jobs {
-            core.restore(job);
-        }
-        let apps = Apps::new(false, store.apps()?);
-        let blobs = BlobStore::open(&config.data_dir)?;
-        for (worker, standing) in restored.standings {
-            core.restore_standing(worker, standing);
-        }
-        for (app, speed) in restored.speeds {
-            core.restore_speed(app, speed);
-        }
-        let pool = Pool::new(core, Writer::start(store), reader, blobs, Clock::start(), config.share_checkers);
-        Ok(Self {
-            listener,
-            address,
-            token: token.into(),
-            pool,
-            apps,
-            about: config.about,
-            apart: config.apart,
-            extra: Router::new(),
-            _folder: folder,
-        })
+        let blobs = BlobStore::open(config.blobs_dir.as_ref().unwrap_or(&config.data_dir))?;
+        let token_file = config.data_dir.join("token");
+        let mut token = secret_file(&token_file)?;
+        let alone = match &config.shared {
+            None => Some(Store::open(&config.data_dir.join("pool.sqlite"))?),
+            // A database that is not there is told of now, and waited for later.
+            Some(shared) => {
+                token = Seat::open(&shared.database, shared.lease)?.token(&token)?;
+                write_secret(&token_file, &token)?;
+                None
+            }
+        };
+        let (extra, led) = (Router::new(), Router::new());
+        Ok(Self { listener, address, token, blobs, alone, config, extra, led, _folder: folder })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -149,21 +153,15 @@ impl Scheduler {
         format!("http://{}", self.address)
     }
 
-    /// Lets its holder change jobs over the API; also in the file `token` of the pool's folder.
+    /// Lets its holder change jobs over the API; also in the file `token` of the pool's folder. The same at all
+    /// schedulers of a shared database.
     pub fn token(&self) -> &str {
         &self.token
     }
 
     /// Where the pool keeps apps, inputs and outputs.
     pub fn blobs(&self) -> &BlobStore {
-        &self.pool.blobs
-    }
-
-    /// Lets only those apps run that the admin has approved.
-    #[must_use]
-    pub fn with_approval(mut self) -> Self {
-        self.apps.want_approval();
-        self
+        &self.blobs
     }
 
     /// Serves more on the same origin: the page, the way to the chain.
@@ -173,50 +171,53 @@ impl Scheduler {
         self
     }
 
-    /// Serves until `shutdown`, or until the database takes no more.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServerError> {
+    /// Serves more while it leads; a stand-by refuses it.
+    #[must_use]
+    pub fn with_routes_led(mut self, routes: Router) -> Self {
+        self.led = self.led.merge(routes);
+        self
+    }
+
+    /// Serves until `shutdown`, or until a database of its own takes no more. With others it leads or stands by.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), ServerError> {
         let stopping = shutdown.child_token();
-        let api = Arc::new(Api {
-            pool: self.pool.clone(),
-            apps: Mutex::new(self.apps),
-            manifests: Mutex::default(),
-            pool_name: self.pool.look(|core, _| core.pool().into()),
-            apart: self.apart,
-            token: self.token,
-            about: self.about,
-            watchers: Arc::new(Semaphore::new(events::WATCHERS_MAX)),
-            shutdown: stopping.clone(),
-        });
-        let router = api::routes(api).merge(self.extra);
-        let ticking = tokio::spawn(tick(self.pool.clone(), stopping.clone()));
-        let failure = self.pool.failure();
+        let url = self.config.shared.as_ref().and_then(|shared| shared.url.clone()).unwrap_or_else(|| self.url());
+        let front = Front::new(self.config.name.clone(), self.extra, self.led);
         // Small messages must not wait for each other's acknowledgement.
         let listener = self.listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        let router = front::router(front.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
         info!(address = %self.address, "pool listens");
+        let leading = async {
+            match self.alone.take() {
+                Some(store) => {
+                    let reign = Reign::begin(store, &self.config, self.blobs, self.token, url, None)?;
+                    Ok(reign.serve(&front, stopping.clone()).await?)
+                }
+                None => leading::take_turns(&self.config, &self.blobs, &self.token, &url, &front, &stopping).await,
+            }
+        };
+        let serving = async { server.await.map_err(ServerError::Serve) };
+        tokio::pin!(serving, leading);
         let served = tokio::select! {
-            served = async { server.await } => served.map_err(ServerError::Serve),
-            failure = failure => {
-                error!(%failure, "pool stops: nothing that was acknowledged is lost");
-                Err(ServerError::Writer(failure))
+            // A pool of its own leads before it answers anybody.
+            biased;
+            led = &mut leading => match led {
+                // What is being answered is answered to its end.
+                Ok(()) => serving.await,
+                Err(error) => {
+                    error!(error = &error as &dyn std::error::Error, "pool stops: nothing that was acknowledged is lost");
+                    Err(error)
+                }
+            },
+            served = &mut serving => {
+                stopping.cancel();
+                // A leader that stops says so, and nobody waits for its lease.
+                leading.await.and(served)
             }
         };
         stopping.cancel();
-        let _ = ticking.await;
         served
-    }
-}
-
-/// Lets time pass for the core.
-async fn tick(pool: Arc<Pool>, shutdown: CancellationToken) {
-    let beat = Duration::from_millis(pool.look(|core, _| (core.tuning().reconnect_ms / 8).clamp(10, 250)));
-    let mut interval = tokio::time::interval(beat);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
-        if pool.look(|core, now| core.next_tick().is_some_and(|at| at <= now)) {
-            pool.act(|core, now, effects| core.tick(now, effects));
-        }
     }
 }
 
@@ -249,6 +250,19 @@ fn secret_file(path: &Path) -> Result<String, ServerError> {
         }
         Err(error) => Err(folder(error)),
     }
+}
+
+/// Replaces the secret in a file, if it is another.
+fn write_secret(path: &Path, secret: &str) -> Result<(), ServerError> {
+    if secret_file(path)? == secret {
+        return Ok(());
+    }
+    let folder = |source| ServerError::Folder { path: path.to_owned(), source };
+    let fresh = path.with_added_extension("part");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(folder)?;
+    file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()).map_err(folder)?;
+    fs::rename(&fresh, path).map_err(folder)
 }
 
 pub(crate) fn random_bytes() -> [u8; 32] {

@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::patience::Patience;
 use crate::policy::Policy;
+use crate::pools::PoolUrl;
 
 /// Longest app file or input a worker takes.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -67,7 +68,7 @@ pub(crate) struct AppCache {
     blobs: BlobStore,
     dir: PathBuf,
     client: Client,
-    pool_url: String,
+    pool_url: PoolUrl,
     /// Runtimes that this worker offers.
     runtimes: Vec<Runtime>,
     policy: Policy,
@@ -80,7 +81,7 @@ impl AppCache {
         blobs: BlobStore,
         dir: PathBuf,
         client: Client,
-        pool_url: String,
+        pool_url: PoolUrl,
         runtimes: Vec<Runtime>,
     ) -> Self {
         Self { blobs, dir, client, pool_url, runtimes, policy: Policy::default(), unpacking: Mutex::default() }
@@ -156,7 +157,7 @@ impl AppCache {
     async fn fetch(&self, digest: Digest, size_max: u64) -> Result<(), TransferError> {
         let mut patience = Patience::default();
         loop {
-            match fetch(&self.client, &self.pool_url, &self.blobs, digest, size_max).await {
+            match fetch(&self.client, &self.pool_url.get(), &self.blobs, digest, size_max).await {
                 Err(error) if error.is_passing() => {
                     info!(%error, "waiting for the pool");
                     patience.wait().await;
@@ -220,7 +221,7 @@ mod tests {
         for bytes in [&program, &manifest] {
             blobs.put(bytes).unwrap();
         }
-        let nowhere = "http://127.0.0.1:9".to_owned();
+        let nowhere = PoolUrl::new("http://127.0.0.1:9");
         for round in 0..20 {
             let apps = dir.path().join(format!("apps-{round}"));
             let blobs = BlobStore::open(dir.path()).unwrap();

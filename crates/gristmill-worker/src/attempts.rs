@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use crate::apps::{AppCache, AppError, PreparedApp};
 use crate::container::{self, ImageError, Images, Parts, Place};
 use crate::patience::Patience;
+use crate::pools::PoolUrl;
 use crate::process::{self, Attempt, Finished, RunError};
 use crate::sandbox::Sandbox;
 use crate::session::Event;
@@ -42,7 +43,7 @@ pub(crate) struct Attempts {
     /// For the disks of virtual machines.
     pub(crate) scratch: PathBuf,
     pub(crate) client: Client,
-    pub(crate) pool_url: String,
+    pub(crate) pool_url: PoolUrl,
     pub(crate) votes: VoteFolder,
 }
 
@@ -287,7 +288,7 @@ impl Attempts {
         let mut patience = Patience::default();
         loop {
             let token = upload_token.read().unwrap_or_else(PoisonError::into_inner).clone();
-            match upload(&self.client, &self.pool_url, &token, digest, size, open()?).await {
+            match upload(&self.client, &self.pool_url.get(), &token, digest, size, open()?).await {
                 Ok(()) => return Ok(()),
                 Err(error) if may_be_sent(&error) => {
                     info!(%error, "waiting for the pool");

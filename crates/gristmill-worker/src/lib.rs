@@ -11,6 +11,7 @@ mod egress;
 pub mod link;
 mod patience;
 pub mod policy;
+mod pools;
 pub mod prison;
 pub mod process;
 mod role;

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use gristmill_proto::PROTOCOL_VERSION;
 use gristmill_proto::codec;
 use gristmill_proto::id::LeaseId;
 use gristmill_proto::key::{Purpose, WorkerKey};
 use gristmill_proto::message::{HeldLease, Hello, MESSAGE_BYTES_MAX, ToPool, ToWorker, WorkerOffer, connect_statement};
+use gristmill_proto::{LEADER_HEADER, PROTOCOL_VERSION};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 const READ_BUFFER_BYTES: usize = 4 << 10;
@@ -25,6 +25,8 @@ pub enum LinkError {
     Refused(String),
     #[error("the pool speaks protocol {0}, this worker {PROTOCOL_VERSION}: use the same version of gristmill")]
     Protocol(u32),
+    #[error("the scheduler at {url} stands by{}", leader.as_ref().map(|url| format!(": {url} leads")).unwrap_or_default())]
+    StandsBy { url: String, leader: Option<String> },
     #[error("connection lost: {0}")]
     Lost(String),
 }
@@ -54,9 +56,9 @@ impl Link {
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let opened = tokio::time::timeout(GREETING_WAIT, async {
-            let (socket, _) = connect_async_with_config(url, Some(config), true)
-                .await
-                .map_err(|error| LinkError::Unreachable(format!("{url}: {error}")))?;
+            let (socket, _) = connect_async_with_config(url, Some(config), true).await.map_err(|error| {
+                stands_by(url, &error).unwrap_or_else(|| LinkError::Unreachable(format!("{url}: {error}")))
+            })?;
             let mut link = Self { socket, pool: String::new(), nonce: Vec::new() };
             match link.hear().await? {
                 ToWorker::Challenge { protocol, pool, nonce } if protocol == PROTOCOL_VERSION => {
@@ -119,6 +121,14 @@ impl Link {
     pub async fn close(mut self) {
         let _ = self.socket.close(None).await;
     }
+}
+
+/// Whether this is what a scheduler says that stands by.
+fn stands_by(url: &str, error: &tungstenite::Error) -> Option<LinkError> {
+    let tungstenite::Error::Http(response) = error else { return None };
+    let leader = response.headers().get(LEADER_HEADER)?.to_str().ok()?;
+    let leader = (!leader.is_empty()).then(|| leader.to_owned());
+    Some(LinkError::StandsBy { url: url.to_owned(), leader })
 }
 
 /// Where a pool takes workers in.

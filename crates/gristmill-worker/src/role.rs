@@ -23,6 +23,7 @@ use crate::container::{IMAGES_BYTES_MAX, Images, Registries, Registry};
 use crate::link::{LinkError, worker_url};
 use crate::patience::Patience;
 use crate::policy::Policy;
+use crate::pools::{PoolUrl, Pools};
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::session::Session;
 use crate::vm::Accel;
@@ -31,7 +32,7 @@ use crate::wasm::{Settings, Wasm, WasmError};
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The pool's one origin: `https://pool.example`.
+    /// The pool's one origin, `https://pool.example`; those of all its schedulers with commas between them.
     pub pool_url: String,
     pub data_dir: PathBuf,
     /// A name for people.
@@ -81,6 +82,7 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(60);
 /// A worker that has its key, its folder and a sandbox that was tried.
 pub struct Worker {
     session: Session,
+    pools: Pools,
     _folder: File,
 }
 
@@ -88,8 +90,11 @@ impl Worker {
     pub async fn open(config: Config) -> Result<Self, WorkerError> {
         let folder = lock_folder(&config.data_dir)?;
         let key = load_key(&config.data_dir.join("key"))?;
-        let pool_url = config.pool_url.trim_end_matches('/').to_owned();
-        let socket_url = worker_url(&pool_url).ok_or_else(|| WorkerError::Url(pool_url.clone()))?;
+        let pools = Pools::new(&config.pool_url);
+        if let Some(url) = pools.given().iter().find(|url| worker_url(url).is_none()) {
+            return Err(WorkerError::Url(url.clone()));
+        }
+        let pool_url = PoolUrl::new(pools.current());
         let sandbox = Sandbox::open(config.sandbox).await?;
         let client = Client::new();
         let blobs = BlobStore::open(&config.data_dir)?;
@@ -152,7 +157,7 @@ impl Worker {
             gpus: 0,
             labels,
         };
-        Ok(Self { session: Session::new(key, offer, socket_url, attempts, kept), _folder: folder })
+        Ok(Self { session: Session::new(key, offer, attempts, kept), pools, _folder: folder })
     }
 
     pub fn id(&self) -> WorkerId {
@@ -164,9 +169,9 @@ impl Worker {
         let mut patience = Patience::default();
         while !shutdown.is_cancelled() {
             let started = tokio::time::Instant::now();
-            let Err(error) = self.session.connected(&shutdown).await else { break };
-            match error {
-                LinkError::Lost(_) => info!(%error, "trying again"),
+            let Err(error) = self.session.connected(self.pools.current(), &shutdown).await else { break };
+            match &error {
+                LinkError::Lost(_) | LinkError::StandsBy { .. } => info!(%error, "trying again"),
                 LinkError::Unreachable(_) | LinkError::Refused(_) | LinkError::Protocol(_) => {
                     warn!(%error, "trying again");
                 }
@@ -174,6 +179,10 @@ impl Worker {
             if started.elapsed() > GOOD_CONNECTION {
                 patience = Patience::default();
             }
+            self.pools.turn(match error {
+                LinkError::StandsBy { leader, .. } => leader,
+                _ => None,
+            });
             tokio::select! {
                 () = patience.wait() => {}
                 () = self.session.offline() => {}

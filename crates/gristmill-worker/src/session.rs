@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::attempts::{Attempts, Ended, UploadToken};
-use crate::link::{Link, LinkError};
+use crate::link::{Link, LinkError, worker_url};
 use crate::votes::KeptVote;
 
 /// Progress of one attempt is told at most this often.
@@ -106,7 +106,6 @@ fn memory_of(job: &JobSpec) -> u64 {
 pub(crate) struct Session {
     key: WorkerKey,
     offer: WorkerOffer,
-    url: String,
     attempts: Arc<Attempts>,
     held: HashMap<LeaseId, Held>,
     /// Those that wait, in the order in which they begin.
@@ -123,13 +122,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// `kept` are votes from before this start.
-    pub(crate) fn new(
-        key: WorkerKey,
-        offer: WorkerOffer,
-        url: String,
-        attempts: Arc<Attempts>,
-        kept: Vec<KeptVote>,
-    ) -> Self {
+    pub(crate) fn new(key: WorkerKey, offer: WorkerOffer, attempts: Arc<Attempts>, kept: Vec<KeptVote>) -> Self {
         let (events_in, events) = mpsc::unbounded_channel();
         let pool = kept.first().map(|vote| vote.pool.clone());
         let held = kept.into_iter().map(|KeptVote { lease, job, outcome, salt, .. }| {
@@ -143,7 +136,6 @@ impl Session {
             key,
             room: Room::of(&offer),
             offer,
-            url,
             attempts,
             waiting: BTreeSet::new(),
             untold: VecDeque::new(),
@@ -158,8 +150,10 @@ impl Session {
     }
 
     /// One connection, from greeting to loss. Ends well only when told to shut down.
-    pub(crate) async fn connected(&mut self, shutdown: &CancellationToken) -> Result<(), LinkError> {
-        let (mut link, alive) = self.greet().await?;
+    pub(crate) async fn connected(&mut self, url: &str, shutdown: &CancellationToken) -> Result<(), LinkError> {
+        let socket_url = worker_url(url).ok_or_else(|| LinkError::Unreachable(format!("`{url}` is no address")))?;
+        let (mut link, alive) = self.greet(&socket_url).await?;
+        self.attempts.pool_url.set(url);
         info!(pool = self.pool, worker = %self.key.id(), "connected");
         let finished = |held: &Held| matches!(held.state, State::Finished(_));
         self.untold = self.held.iter().filter(|(_, held)| finished(held)).map(|(lease, _)| *lease).collect();
@@ -248,8 +242,8 @@ impl Session {
         }
     }
 
-    async fn greet(&mut self) -> Result<(Link, Duration), LinkError> {
-        let mut link = Link::open(&self.url).await?;
+    async fn greet(&mut self, socket_url: &str) -> Result<(Link, Duration), LinkError> {
+        let mut link = Link::open(socket_url).await?;
         if self.pool.as_ref().is_some_and(|known| known != link.pool()) {
             let (former, pool) = (&self.pool, link.pool());
             warn!(former, pool, "another pool answers at this address: leases of the former are dropped");

@@ -26,7 +26,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -40,8 +40,17 @@ struct Cli {
     /// What to log on standard error: error, warn, info, debug, or a filter such as `gristmill_scheduler=debug`
     #[arg(long, global = true, value_name = "FILTER", env = "GRISTMILL_LOG")]
     log: Option<String>,
+    /// How to log: lines for people, or one JSON object a line with its fields and spans
+    #[arg(long, global = true, value_name = "FORMAT", env = "GRISTMILL_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -123,7 +132,11 @@ pub fn main() -> ExitCode {
         }
     };
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => log.with_ansi(colours).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     // A second provider in the tree would make the choice ambiguous; ring needs no C beyond what Rust needs anyway.
     let _ = rustls::crypto::ring::default_provider().install_default();
 

@@ -125,6 +125,9 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
         apart: Apart::default(),
         share_checkers: vanity_shares::checkers(),
         about,
+        shared: None,
+        blobs_dir: None,
+        approved_apps_only: false,
     };
     let scheduler = roles::bind_scheduler(scheduler_config, config.page).await?;
     crate::embedded::publish_vanity(scheduler.blobs())?;

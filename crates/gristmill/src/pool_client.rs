@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{Stream, StreamExt, stream};
+use gristmill_proto::LEADER_HEADER;
 use gristmill_proto::app::AppManifest;
 use gristmill_proto::digest::Digest;
 use gristmill_proto::id::{JobId, LeaseId, WorkerId};
@@ -26,9 +29,15 @@ const EVENT_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone)]
 pub struct PoolClient {
     http: Client,
-    base: String,
+    /// The pool's schedulers: the address that answered last, or whom it named, and all that were given.
+    base: Arc<RwLock<String>>,
+    given: Vec<String>,
     token: String,
 }
+
+/// A pool with several schedulers is without a leader for as long as its lease, and a little.
+const TAKE_OVER_WAIT: Duration = Duration::from_secs(30);
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 
 /// The pool answered, and refused.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +50,12 @@ pub struct PoolRefusal {
 
 impl PoolClient {
     pub fn new(base: &str, token: &str) -> Self {
-        Self { http: Client::new(), base: base.trim_end_matches('/').to_owned(), token: token.to_owned() }
+        let given: Vec<String> = base.split(',').map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
+        Self { http: Client::new(), base: Arc::new(RwLock::new(given[0].clone())), given, token: token.to_owned() }
     }
 
-    pub fn url(&self) -> &str {
-        &self.base
+    pub fn url(&self) -> String {
+        self.base.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the pool tells everybody about itself.
@@ -185,7 +195,7 @@ impl PoolClient {
         let size = io::copy(&mut file, &mut hasher).with_context(|| format!("cannot read {}", path.display()))?;
         io::Seek::rewind(&mut file)?;
         let digest = Digest(*hasher.finalize().as_bytes());
-        gristmill_data::upload(&self.http, &self.base, &self.token, digest, size, file).await?;
+        gristmill_data::upload(&self.http, &self.url(), &self.token, digest, size, file).await?;
         Ok(digest)
     }
 
@@ -230,12 +240,12 @@ impl PoolClient {
     }
 
     async fn upload(&self, digest: Digest, bytes: Vec<u8>) -> Result<()> {
-        let (http, base, token) = (&self.http, &self.base, &self.token);
-        if gristmill_data::is_known(http, base, token, digest, bytes.len() as u64).await {
+        let (http, token) = (&self.http, &self.token);
+        if gristmill_data::is_known(http, &self.url(), token, digest, bytes.len() as u64).await {
             return Ok(());
         }
         match self.send(self.request(Method::PUT, &format!("/api/blobs/{digest}")).body(bytes)).await {
-            Err(_) if gristmill_data::has(http, base, token, digest).await => Ok(()),
+            Err(_) if gristmill_data::has(http, &self.url(), token, digest).await => Ok(()),
             sent => sent.map(drop),
         }
     }
@@ -251,25 +261,60 @@ impl PoolClient {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+        self.http.request(method, format!("{}{path}", self.url())).bearer_auth(&self.token)
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         let answer = self.send(request).await?;
-        answer.json().await.with_context(|| format!("the pool at {} answers in a way we do not know", self.base))
+        answer.json().await.with_context(|| format!("the pool at {} answers in a way we do not know", self.url()))
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request.send().await.with_context(|| format!("cannot reach the pool at {}", self.base))?;
+        let response = self.ask(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
         let ApiError { error, hint } = response.json().await.unwrap_or_else(|_| ApiError {
-            error: format!("the pool at {} answers {status}", self.base),
+            error: format!("the pool at {} answers {status}", self.url()),
             hint: String::new(),
         });
         Err(PoolRefusal { status, error, hint }.into())
+    }
+
+    /// Asks the scheduler that leads. Where several were given they are asked in turn, for as long as one of them may
+    /// need to take over.
+    async fn ask(&self, request: RequestBuilder) -> Result<Response> {
+        let mut request = request.build()?;
+        let started = Instant::now();
+        for turn in 1.. {
+            let again = request.try_clone();
+            let answer = self.http.execute(request).await;
+            let told = answer.as_ref().ok().and_then(|answer| answer.headers().get(LEADER_HEADER));
+            let told = told.map(|url| url.to_str().unwrap_or_default().to_owned());
+            let unreachable = answer.as_ref().is_err_and(reqwest::Error::is_connect);
+            let patient = self.given.len() > 1 && started.elapsed() < TAKE_OVER_WAIT;
+            let next = match &told {
+                Some(leader) if !leader.is_empty() && (turn == 1 || patient) => leader,
+                Some(_) if patient => &self.given[turn % self.given.len()],
+                None if unreachable && patient => &self.given[turn % self.given.len()],
+                _ => return answer.with_context(|| format!("cannot reach the pool at {}", self.url())),
+            };
+            let Some(again) = again else {
+                return answer.with_context(|| format!("cannot reach the pool at {}", self.url()));
+            };
+            if turn > 1 {
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            next.clone_into(&mut self.base.write().unwrap_or_else(PoisonError::into_inner));
+            request = again;
+            // Another request may have moved on meanwhile, so what it was built with is not known.
+            let path = request.url().path().find("/api/").map_or("", |start| &request.url().path()[start..]);
+            let query = request.url().query().map(|query| format!("?{query}")).unwrap_or_default();
+            *request.url_mut() =
+                format!("{next}{path}{query}").parse().context("a scheduler names no address as its leader")?;
+        }
+        unreachable!("a turn ends the loop")
     }
 }
 

@@ -203,10 +203,11 @@ fn a_job_that_fails_says_why_and_one_that_is_not_wanted_ends() {
     let said = pool.hear(&["job", &job]);
     assert!(said.contains("failed 2 times") && said.matches("task 0 on 0x").count() == 2, "{said}");
 
-    let file = pool.write("long.toml", "app = \"vanity\"\nargs = [\"search\", \"1Lovelovelove\"]\n");
+    let file = pool.write("long.toml", "app = \"vanity\"\nargs = [\"search\", \"1LoveLoveLove\"]\n");
     let job = pool.hear(&["submit", &file]).trim().to_owned();
     pool.wait_for(&job, "running");
-    assert!(pool.hear(&["cancel", &job]).contains("was cancelled"));
+    let said = pool.hear(&["cancel", &job]);
+    assert!(said.contains("was cancelled"), "{said}");
     assert!(pool.hear(&["jobs"]).contains("cancelled"));
 }
 

@@ -16,8 +16,8 @@ use gristmill_proto::id::{JobId, LeaseId, TaskId, WorkerId};
 use gristmill_proto::job::JobSpec;
 use gristmill_proto::receipt::ReceiptFile;
 use gristmill_proto::view::{
-    ApiError, AppView, AttemptView, FailureView, JobView, LiveLogView, TaskResultView, VerdictRequest, WhyJob,
-    WhyWorker, WorkerView,
+    ApiError, AppView, AttemptView, FailureView, JobView, LiveLogView, Submitted, TaskResultView, VerdictRequest,
+    WhyJob, WhyWorker, WorkerView,
 };
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ use crate::store::{StoreError, StoredAttempt, StoredReceipt};
 /// A job at its limits fits.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 const JOBS_PER_PAGE_MAX: u32 = 200;
-const RESULTS_PER_PAGE_MAX: usize = 500;
+const RESULTS_PER_PAGE_MAX: u32 = 500;
 const FAILURES_SHOWN: u32 = 100;
 /// Manifests kept at hand. They never change: their digests name them.
 const MANIFESTS_MAX: usize = 1_024;
@@ -187,18 +187,29 @@ async fn submit(
         })?;
         checker.understands(terms).map_err(refuse)?;
     }
-    let (submitted, durable) = pool.act(|core, now, effects| -> Result<_, Refusal> {
-        if let Some(external_id) = &spec.external_id
-            && let Some(id) = pool.job_of(core, external_id)?
-        {
-            return Ok(gristmill_proto::view::Submitted { id, known: true });
-        }
-        Ok(core.submit(spec, &manifest.targets, now, effects)?)
-    });
-    let submitted = submitted?;
-    committed(durable).await?;
+    // To its end, whether or not the client waits for it: see `ExternalIds`.
+    let submitting = tokio::spawn(submit_once(api, spec, manifest)).await;
+    let submitted = submitting.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let status = if submitted.known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(submitted)).into_response())
+}
+
+/// Submits a job, or finds that its external id is known.
+async fn submit_once(api: Arc<Api>, spec: JobSpec, manifest: Arc<AppManifest>) -> Result<Submitted, Refusal> {
+    let external_id = spec.external_id.clone();
+    let _turn = match &external_id {
+        Some(id) => Some(api.external_ids.turn(id).await),
+        None => None,
+    };
+    if let Some(external_id) = &external_id
+        && let Some(id) = api.pool.job_of(external_id).await?
+    {
+        return Ok(Submitted { id, known: true });
+    }
+    let (submitted, durable) = api.pool.act(|core, now, effects| core.submit(spec, &manifest.targets, now, effects));
+    let submitted = submitted?;
+    committed(durable).await?;
+    Ok(submitted)
 }
 
 /// The manifest of an app that the pool has.
@@ -224,7 +235,7 @@ async fn cancel(_: Authorized, State(api): State<Arc<Api>>, Path(id): Path<JobId
     let (live, durable) =
         api.pool.act(|core, now, effects| core.cancel(id, "cancelled by its submitter", now, effects));
     committed(durable).await?;
-    if live || api.pool.job(id)?.is_some() {
+    if live || api.pool.job(id).await?.is_some() {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Refusal::not_found(format!("there is no {id:?}")))
@@ -253,13 +264,16 @@ struct Page {
 
 async fn jobs(State(api): State<Arc<Api>>, Query(page): Query<Page>) -> Result<Json<Vec<JobView>>, Refusal> {
     let limit = page.limit.unwrap_or(20).min(JOBS_PER_PAGE_MAX);
-    let ids = api.pool.read(|reader| reader.job_ids(page.before, limit))?;
-    let views = ids.into_iter().map(|id| api.pool.job(id)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(views.into_iter().flatten().collect()))
+    let ids = api.pool.read(|reader| reader.job_ids(page.before, limit)).await?;
+    let mut views = Vec::with_capacity(ids.len());
+    for id in ids {
+        views.extend(api.pool.job(id).await?);
+    }
+    Ok(Json(views))
 }
 
 async fn job(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Json<JobView>, Refusal> {
-    api.pool.job(id)?.map(Json).ok_or_else(|| Refusal::not_found(format!("there is no {id:?}")))
+    api.pool.job(id).await?.map(Json).ok_or_else(|| Refusal::not_found(format!("there is no {id:?}")))
 }
 
 async fn job_by_external_id(
@@ -267,12 +281,12 @@ async fn job_by_external_id(
     Path(external_id): Path<String>,
 ) -> Result<Json<JobView>, Refusal> {
     let unknown = || Refusal::not_found("no job has this external id");
-    let id = api.pool.look(|core, _| api.pool.job_of(core, &external_id))?.ok_or_else(unknown)?;
-    api.pool.job(id)?.map(Json).ok_or_else(unknown)
+    let id = api.pool.job_of(&external_id).await?.ok_or_else(unknown)?;
+    api.pool.job(id).await?.map(Json).ok_or_else(unknown)
 }
 
 async fn workers(State(api): State<Arc<Api>>) -> Result<Json<Vec<WorkerView>>, Refusal> {
-    Ok(Json(api.pool.workers()?))
+    Ok(Json(api.pool.workers().await?))
 }
 
 async fn why_job(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Json<WhyJob>, Refusal> {
@@ -287,7 +301,7 @@ async fn why_worker(State(api): State<Arc<Api>>, Path(id): Path<WorkerId>) -> Re
 
 /// Why attempts failed, the newest first.
 async fn failures(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Json<Vec<FailureView>>, Refusal> {
-    let found = api.pool.read(|reader| reader.last_failures(id, FAILURES_SHOWN))?;
+    let found = api.pool.read(|reader| reader.last_failures(id, FAILURES_SHOWN)).await?;
     let view = |(task, worker, reason)| FailureView { task, worker, reason };
     Ok(Json(found.into_iter().map(view).collect()))
 }
@@ -296,7 +310,7 @@ async fn failures(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<
 struct ResultsPage {
     #[serde(default)]
     from: u64,
-    limit: Option<usize>,
+    limit: Option<u32>,
 }
 
 /// Certified results by task, from a task on.
@@ -306,7 +320,7 @@ async fn results(
     Query(page): Query<ResultsPage>,
 ) -> Result<Json<Vec<TaskResultView>>, Refusal> {
     let limit = page.limit.unwrap_or(RESULTS_PER_PAGE_MAX).min(RESULTS_PER_PAGE_MAX);
-    Ok(Json(api.pool.read(|reader| reader.certified_results(id, page.from, limit))?))
+    Ok(Json(api.pool.read(|reader| reader.certified_results(id, page.from, limit)).await?))
 }
 
 /// Everything the task's attempts left, logs included.
@@ -314,7 +328,7 @@ async fn task(
     State(api): State<Arc<Api>>,
     Path((job, index)): Path<(JobId, u64)>,
 ) -> Result<Json<Vec<AttemptView>>, Refusal> {
-    let attempts = api.pool.read(|reader| reader.attempts(TaskId { job, index }))?;
+    let attempts = api.pool.read(|reader| reader.attempts(TaskId { job, index })).await?;
     let view = |attempt: StoredAttempt| AttemptView {
         lease: attempt.lease,
         worker: attempt.worker,
@@ -346,7 +360,7 @@ async fn receipt(
     State(api): State<Arc<Api>>,
     Path((job, index, lease)): Path<(JobId, u64, LeaseId)>,
 ) -> Result<Json<ReceiptFile>, Refusal> {
-    let found = api.pool.read(|reader| reader.receipt(&api.pool_name, TaskId { job, index }, lease))?;
+    let found = api.pool.read(|reader| reader.receipt(&api.pool_name, TaskId { job, index }, lease)).await?;
     let StoredReceipt { worker, receipt, spec, outcome } =
         found.ok_or_else(|| Refusal::not_found(format!("{lease:?} left no signed result of this task")))?;
     Ok(Json(ReceiptFile { worker, receipt, job: spec, outcome }))

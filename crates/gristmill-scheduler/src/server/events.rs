@@ -30,7 +30,7 @@ type Events =
 /// The job's picture now and after each change, until it has ended.
 pub(super) async fn of_job(State(api): State<Arc<Api>>, Path(id): Path<JobId>) -> Result<Events, Refusal> {
     let changes = api.pool.watch();
-    if api.pool.job(id)?.is_none() {
+    if api.pool.job(id).await?.is_none() {
         return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no {id:?}"), ""));
     }
     watch(api, changes, Some(id), BTreeSet::from([id]))
@@ -76,7 +76,7 @@ async fn next(mut watch: Watch) -> Option<(Result<Event, Infallible>, Watch)> {
             return None;
         }
         if let Some(id) = watch.due.pop_first() {
-            let Ok(Some(view)) = watch.api.pool.job(id) else { continue };
+            let Ok(Some(view)) = watch.api.pool.job(id).await else { continue };
             watch.ended = watch.only.is_some() && view.state.is_final();
             let event = Event::default().event("job").json_data(&view).expect("a view has string keys only");
             return Some((Ok(event), watch));
@@ -97,7 +97,7 @@ impl Watch {
                     tokio::select! {
                         change = self.changes.recv() => match change {
                             Ok(Touched { job, ended }) => over |= self.note(job) && ended,
-                            Err(RecvError::Lagged(_)) => self.note_all(),
+                            Err(RecvError::Lagged(_)) => self.note_all().await,
                             Err(RecvError::Closed) => return None,
                         },
                         () = rest, if !self.due.is_empty() => {}
@@ -119,12 +119,12 @@ impl Watch {
     }
 
     /// Some changes were missed: look at everything that may have changed.
-    fn note_all(&mut self) {
+    async fn note_all(&mut self) {
         match self.only {
             Some(id) => drop(self.note(id)),
             None => {
                 let live: Vec<JobId> = self.api.pool.look(|core, _| core.live_jobs().collect());
-                let newest = self.api.pool.read(|reader| reader.job_ids(None, MISSED_MAX)).unwrap_or_default();
+                let newest = self.api.pool.read(|reader| reader.job_ids(None, MISSED_MAX)).await.unwrap_or_default();
                 self.due.extend(live.into_iter().chain(newest));
             }
         }

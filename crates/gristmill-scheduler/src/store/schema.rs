@@ -1,13 +1,18 @@
-//! The pool's tables.
+//! The pool's tables, and how older ones become these.
 
 use gristmill_proto::codec;
-use rusqlite::{Connection, params};
+use gristmill_proto::id::JobId;
 
-use super::StoreError;
+use super::database::Database;
+use super::seat::Term;
+use super::sql::{Row, Statement, values};
+use super::{RECORD_BYTES_MAX, StoreError};
 
 /// Each step brings a database one format further; a database of format `n` needs the steps from `n` on. Steps that a
 /// release has seen are never changed.
-const STEPS: [&str; 5] = [
+///
+/// They are written for SQLite; [`for_postgres`] says the same in the other's words.
+const STEPS: [&str; 6] = [
     "
     CREATE TABLE pool (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -153,45 +158,76 @@ const STEPS: [&str; 5] = [
         at INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    -- Apps have the order of their publication, and not every database remembers it by itself.
+    ALTER TABLE app ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+    UPDATE app SET number = rowid;
+    CREATE UNIQUE INDEX app_in_order ON app (number);
+",
 ];
 
-pub(super) fn migrate(connection: &Connection) -> Result<(), StoreError> {
+/// Brings the database to the newest format. A shared one only under a term: its format is the leader's to change.
+pub(super) fn migrate(database: &mut Database, term: Option<Term>) -> Result<(), StoreError> {
     let known = u32::try_from(STEPS.len()).expect("a few steps");
-    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = format(database)?;
     if found > known {
         return Err(StoreError::Newer { found, known });
     }
-    for (step, number) in STEPS.iter().zip(1..).skip(found as usize) {
-        let transaction = connection.unchecked_transaction()?;
-        transaction.execute_batch(step)?;
-        if number == 2 {
-            forget_task_work(&transaction)?;
-        }
-        transaction.pragma_update(None, "user_version", number)?;
-        transaction.commit()?;
+    for (step, number) in STEPS.iter().zip(1_u32..).skip(found as usize) {
+        let records = if number == 2 { without_task_work(database)? } else { Vec::new() };
+        let fence = term.into_iter().map(Term::fence);
+        let statements: Vec<Statement<'_>> = fence.chain(records).collect();
+        let script = match database {
+            Database::Sqlite(_) => format!("{step}; PRAGMA user_version = {number}"),
+            Database::Postgres(_) => format!("{}; UPDATE format SET number = {number}", for_postgres(step)),
+        };
+        database.transact_after(&script, &statements)?;
     }
     Ok(())
 }
 
-/// A field that jobs had in format 1. What is read back refuses fields that it does not know.
-fn forget_task_work(connection: &Connection) -> Result<(), StoreError> {
-    let mut find = connection.prepare("SELECT id, spec FROM job")?;
-    let jobs: Vec<(u64, Vec<u8>)> =
-        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    for (id, spec) in jobs {
-        let spec = codec::without_field(&spec, "task_work", super::RECORD_BYTES_MAX)?;
-        connection.execute("UPDATE job SET spec = ?2 WHERE id = ?1", params![id, spec])?;
+fn format(database: &mut Database) -> Result<u32, StoreError> {
+    match database {
+        Database::Sqlite(sqlite) => sqlite.format(),
+        Database::Postgres(postgres) => {
+            postgres.transact(
+                "CREATE TABLE IF NOT EXISTS format (id BIGINT PRIMARY KEY, number BIGINT NOT NULL);
+                 INSERT INTO format VALUES (1, 0) ON CONFLICT DO NOTHING",
+                &[],
+            )?;
+            database.one("SELECT number FROM format", &[])?.expect("it was just written").get(0)
+        }
     }
-    Ok(())
+}
+
+fn for_postgres(step: &str) -> String {
+    // No PostgreSQL is so old that a step finds rows in it.
+    let rowid = (" = rowid", " = 0");
+    let words = [(" STRICT, WITHOUT ROWID", ""), (" STRICT", ""), (" INTEGER", " BIGINT"), (" BLOB", " BYTEA"), rowid];
+    words.iter().fold(step.to_owned(), |step, (from, to)| step.replace(from, to))
+}
+
+/// A field that jobs had in format 1. What is read back refuses fields that it does not know.
+fn without_task_work(database: &Database) -> Result<Vec<Statement<'static>>, StoreError> {
+    let rewritten = |row: &Row| {
+        let (id, spec): (JobId, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let spec = codec::without_field(&spec, "task_work", RECORD_BYTES_MAX)?;
+        Ok(Statement::new("UPDATE job SET spec = ?2 WHERE id = ?1", values![id, spec]))
+    };
+    database.query("SELECT id, spec FROM job", &[])?.iter().map(rewritten).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use gristmill_proto::digest::Digest;
+    use gristmill_proto::id::WorkerId;
     use gristmill_proto::job::JobSpec;
+    use rusqlite::Connection;
     use serde::Serialize;
 
     use super::*;
+    use crate::store::Store;
+    use crate::trust::{AppClass, Standing};
 
     /// As format 1 wrote it.
     #[derive(Serialize)]
@@ -205,7 +241,9 @@ mod tests {
 
     #[test]
     fn jobs_of_format_1_can_be_read_and_are_over() {
-        let connection = Connection::open_in_memory().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pool.sqlite");
+        let connection = Connection::open(&path).unwrap();
         connection.execute_batch(STEPS[0]).unwrap();
         connection.pragma_update(None, "user_version", 1).unwrap();
         let (app, args) = (Digest::of(b"app"), vec!["unit".to_owned()]);
@@ -214,7 +252,7 @@ mod tests {
         connection.execute(add, [codec::encode(&former)]).unwrap();
         assert!(codec::decode::<JobSpec>(&codec::encode(&former), 1 << 20).is_err());
 
-        migrate(&connection).unwrap();
+        migrate(&mut Database::open_file(&path).unwrap(), None).unwrap();
         let read = "SELECT spec, state, reason FROM job";
         let (spec, state, reason): (Vec<u8>, String, String) =
             connection.query_row(read, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
@@ -222,6 +260,31 @@ mod tests {
         assert_eq!((spec.app, spec.tasks), (app, 7));
         assert_eq!(state, "cancelled");
         assert!(reason.contains("updated"), "{reason}");
-        migrate(&connection).unwrap();
+        migrate(&mut Database::open_file(&path).unwrap(), None).unwrap();
+    }
+
+    /// It knew the order of its apps by that of their rows.
+    #[test]
+    fn format_5_keeps_what_voters_have_proven_and_the_order_of_its_apps() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pool.sqlite");
+        let connection = Connection::open(&path).unwrap();
+        STEPS[..5].iter().for_each(|step| connection.execute_batch(step).unwrap());
+        connection.pragma_update(None, "user_version", 5).unwrap();
+        let proven = Standing { agreed: 3, passed: 1, exposed: false };
+        let add = "INSERT INTO trust (class, worker, standing) VALUES (?1, ?2, ?3)";
+        connection.execute(add, ([7_u8; 32], [1_u8; 20], codec::encode(&proven))).unwrap();
+        for version in ["0.0.9", "0.0.10"] {
+            let add = "INSERT INTO app (name, version, digest, approved, retired, published_at)
+                VALUES ('a', ?1, ?2, 0, 0, 5)";
+            connection.execute(add, (version, [2_u8; 32])).unwrap();
+        }
+        drop(connection);
+
+        let mut store = Store::open(&path).unwrap();
+        let versions: Vec<String> = store.apps().unwrap().into_iter().map(|app| app.version).collect();
+        assert_eq!(versions, ["0.0.9", "0.0.10"]);
+        let trust = store.begin_run([9; 32]).unwrap().trust;
+        assert_eq!(trust, [(WorkerId([1; 20]), AppClass(Digest([7; 32])), proven)]);
     }
 }

@@ -43,7 +43,7 @@ impl Writer {
                     && let Err(error) = store.commit(changes)
                 {
                     // Memory is ahead of the disk now: nothing more may be said.
-                    let _ = fail.send(Some(WriterFailed(error.to_string())));
+                    let _ = fail.send(Some(WriterFailed(causes(&error))));
                     return;
                 }
                 for (_, release) in groups {
@@ -78,4 +78,14 @@ impl Writer {
             }
         }
     }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -128,6 +128,9 @@ impl Stage {
             apart: Apart::default(),
             share_checkers: vanity_shares::checkers(),
             about: serde_json::Map::new(),
+            shared: None,
+            blobs_dir: None,
+            approved_apps_only: false,
         })
         .await?;
         crate::embedded::publish_vanity(scheduler.blobs())?;
@@ -144,7 +147,7 @@ impl Stage {
     fn start_workers(&mut self) {
         let (recorded, connected) = (Arc::new(Recorded::default()), Arc::new(AtomicU64::new(0)));
         for number in 0..WORKERS {
-            let worker = LightWorker::new(number, self.pool.url(), 64, recorded.clone());
+            let worker = LightWorker::new(number, &self.pool.url(), 64, recorded.clone());
             let (connected, stop) = (connected.clone(), self.stop_workers.clone());
             self.roles.start("worker", async move {
                 worker.run(connected, stop).await;

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use gristmill_proto::vote::Fraction;
 use gristmill_scheduler::core::{Replication, Tuning, Weights};
-use gristmill_scheduler::server::{Apart, Config};
+use gristmill_scheduler::server::{Apart, Config, Shared};
+use gristmill_scheduler::store::Place;
 use gristmill_scheduler::trust::Policy;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,18 @@ pub(super) struct SchedulerArgs {
     /// Where the pool keeps jobs, results and blobs [default: scheduler in $GRISTMILL_HOME or ~/.local/share/gristmill]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The pool's database: a PostgreSQL, `postgres://user@host/name`, which several schedulers may share: one leads, the others stand by [default: a file in the data folder]
+    #[arg(long, value_name = "URL", env = "GRISTMILL_STORE", hide_env_values = true)]
+    store: Option<String>,
+    /// How long a leader may be silent before another scheduler takes over, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000), requires = "store")]
+    lease_ms: u64,
+    /// Where workers and clients reach this scheduler, told by those that stand by [default: where it listens]
+    #[arg(long, value_name = "URL", requires = "store")]
+    advertise: Option<String>,
+    /// Where blobs lie: a folder that all schedulers of the pool see [default: in the data folder]
+    #[arg(long, value_name = "DIR")]
+    blobs: Option<PathBuf>,
     /// The pool's name; workers sign it, so it must not change
     #[arg(long, default_value = "pool")]
     name: String,
@@ -80,6 +94,15 @@ pub(super) fn fraction(text: &str) -> Result<Fraction, String> {
     Fraction::try_from(number).map_err(|error| error.to_string())
 }
 
+fn shared(args: &SchedulerArgs) -> Result<Option<Shared>> {
+    let Some(store) = &args.store else { return Ok(None) };
+    let hint = "--store takes postgres://user:password@host/name; without it the pool keeps a file in its data folder";
+    let place: Place = store.parse().map_err(|error| anyhow!("--store: {error}\n\nhint: {hint}"))?;
+    let Place::Shared(database) = place else { bail!("--store: `{store}` is no PostgreSQL\n\nhint: {hint}") };
+    let lease = Duration::from_millis(args.lease_ms);
+    Ok(Some(Shared { database, lease, url: args.advertise.clone() }))
+}
+
 fn read_weights(path: &Path) -> Result<Weights> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let weights: Weights = toml::from_str(&text).with_context(|| format!("{} gives no weights", path.display()))?;
@@ -105,8 +128,8 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         transfer_ms: args.transfer_ms,
         ..Tuning::default()
     };
+    let shared = shared(&args)?;
     let data_dir = roles::folder(args.data_dir, "scheduler")?;
-    let orders = data_dir.clone();
     let config = Config {
         listen: args.listen,
         data_dir: data_dir.clone(),
@@ -120,19 +143,21 @@ pub(super) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         },
         share_checkers: vanity_shares::checkers(),
         about,
+        shared,
+        blobs_dir: args.blobs,
+        approved_apps_only: args.approved_apps_only,
     };
     let scheduler = roles::bind_scheduler(config, Listen::exactly(args.listen, "--listen")).await?;
     crate::embedded::publish_vanity(scheduler.blobs())?;
     print_line(&scheduler.url());
-    let scheduler = if args.approved_apps_only { scheduler.with_approval() } else { scheduler };
     let vouchers = vouchers::routes(&data_dir, scheduler.token())?;
-    let mut scheduler = scheduler.with_routes(site::page()).with_routes(vouchers);
+    let mut scheduler = scheduler.with_routes(site::page()).with_routes_led(vouchers);
     if let Some(rpc) = &args.rpc {
         scheduler = scheduler.with_routes(site::rpc(rpc));
     }
     let Some((hub, rpc)) = hub.zip(args.rpc.as_deref()) else { return Ok(scheduler.run(shutdown).await?) };
-    let gateway = Gateway::open(&orders, hub, rpc, scheduler.token())?;
-    let scheduler = scheduler.with_routes(gateway.routes());
+    let gateway = Gateway::open(&data_dir, hub, rpc, scheduler.token())?;
+    let scheduler = scheduler.with_routes_led(gateway.routes());
     let stop = shutdown.child_token();
     let _stop_both = stop.clone().drop_guard();
     tokio::select! {

@@ -24,7 +24,7 @@ use crate::roles;
 pub(super) struct WorkerArgs {
     #[command(subcommand)]
     command: Option<WorkerCommand>,
-    /// The pool to work for
+    /// The pool to work for; with several schedulers all their addresses, commas between them
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7117")]
     pool: String,
     /// Where the worker keeps its key and its apps [default: worker in $GRISTMILL_HOME or ~/.local/share/gristmill]

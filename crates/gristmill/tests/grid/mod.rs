@@ -80,6 +80,12 @@ impl Role {
         self.kill_group();
     }
 
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()), "the process can be signalled");
+    }
+
     /// Asks it to stop, and waits until it has.
     pub fn stop(mut self) -> ExitStatus {
         let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
