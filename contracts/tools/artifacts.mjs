@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { forge, root } from "./forge.mjs";
 
-const CONTRACTS = ["RLC", "DevRLC", "Market", "VanityVerifier", "EthereumVanityVerifier", "PreimageVerifier", "PoolWord", "VanityShop", "Court", "Quorum", "PocoHub", "AppRegistry", "DatasetRegistry", "WorkerpoolRegistry"];
+const CONTRACTS = ["RLC", "DevRLC", "Market", "VanityVerifier", "EthereumVanityVerifier", "PreimageVerifier", "PoolWord", "VanityShop", "Court", "Quorum", "PocoHub", "AppRegistry", "DatasetRegistry", "WorkerpoolRegistry", "Raffle", "PriceFeed", "Voices"];
 const folder = join(root, "artifacts");
 
 const files = build();
