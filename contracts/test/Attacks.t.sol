@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Court} from "../src/Court.sol";
+import {Ledger} from "../src/Ledger.sol";
 import {Market} from "../src/Market.sol";
 import {RLC} from "../src/RLC.sol";
+import {ICourt} from "../src/interfaces/ICourt.sol";
 import {ILedger} from "../src/interfaces/ILedger.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {IVouchers} from "../src/interfaces/IVouchers.sol";
+import {PocoHub} from "../src/poco/PocoHub.sol";
+import {AppRegistry, DatasetRegistry, WorkerpoolRegistry} from "../src/poco/Registries.sol";
 import {Fixture} from "./Fixture.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
@@ -214,5 +219,75 @@ contract AttacksTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(ILedger.AccountTooLow.selector, alice, 0, type(uint96).max));
         market.request(offer, 1, type(uint256).max, address(0), 0, "");
         vm.stopPrank();
+    }
+
+    /// @dev Vouchers are cumulative: the largest number there is pays what is covered, and nothing twice.
+    function test_attack_aVoucherOfTheLargestAmountPaysTheCoverOnce() public {
+        token.transfer(pool, 5000);
+        deposit(pool, 5000);
+        vm.prank(pool);
+        market.lock(700);
+        IVouchers.Voucher[] memory vouchers = new IVouchers.Voucher[](2);
+        bytes memory signature = signAs("pool", market.voucherHash(pool, worker, type(uint256).max));
+        vouchers[0] = IVouchers.Voucher(pool, worker, type(uint256).max, signature);
+        vouchers[1] = vouchers[0];
+        market.cash(vouchers);
+        market.cash(vouchers);
+        assertEq(token.balanceOf(worker), 700, "the cover");
+        assertEq(market.accountOf(pool), 4300, "and nothing else of the pool's");
+    }
+
+    /// @dev A pool that signs the same terms with the same salt twice has signed one offer with one volume.
+    function test_attack_equalSaltsAreOneOfferWithOneVolume() public {
+        IMarket.SignedOffer memory signed;
+        (signed.terms, signed.units, signed.validUntil) = (terms(), 3, uint64(block.timestamp + 1));
+        bytes32 hash = market.signedOfferHash(signed);
+        (bytes memory one, bytes memory again) = (signAs("pool", hash), signAs("pool", hash));
+        deposit(alice, 4 * UNIT_PRICE);
+        vm.startPrank(alice);
+        market.requestSigned(signed, one, 2, type(uint256).max, address(0), 0, "");
+        vm.expectRevert(abi.encodeWithSelector(IMarket.OfferExhausted.selector, hash, 2, 3));
+        market.requestSigned(signed, again, 2, type(uint256).max, address(0), 0, "");
+        vm.stopPrank();
+    }
+
+    function test_attack_reenteringTheCourtThroughTheToken() public {
+        HookToken hooked = new HookToken();
+        Court court = new Court(ICourt.Rules(address(new Market(address(hooked))), 1, 1, 1, 1, 1000, 100, 10));
+        reenters(hooked, court, abi.encodeCall(court.withdraw, (1000)));
+    }
+
+    function test_attack_reenteringTheHubThroughTheToken() public {
+        HookToken hooked = new HookToken();
+        PocoHub hub = newHub(hooked);
+        hooked.approve(address(hub), 5000);
+        hub.deposit(5000);
+        Thief thief = new Thief();
+        hooked.transfer(address(thief), 1000);
+        thief.act(address(hooked), abi.encodeCall(hooked.approveAndCall, (address(hub), 1000, "")));
+        bytes memory again = abi.encodeCall(hub.withdraw, (1000));
+        hooked.setHook(address(thief), abi.encodeCall(thief.act, (address(hub), again)));
+        thief.act(address(hub), again);
+        assertEq(hooked.balanceOf(address(thief)), 1000, "its own, once");
+        assertEq(hooked.balanceOf(address(hub)), 5000, "the others' money");
+    }
+
+    function newHub(RLC paid) private returns (PocoHub) {
+        AppRegistry apps = new AppRegistry();
+        return new PocoHub(address(paid), apps, new DatasetRegistry(), new WorkerpoolRegistry(), ICourt(address(0)));
+    }
+
+    /// @dev Somebody else's 5000 lie there, and the thief's 1000, which it withdraws while it withdraws them.
+    function reenters(HookToken hooked, Ledger ledger, bytes memory again) private {
+        hooked.approve(address(ledger), 5000);
+        ledger.deposit(5000);
+        Thief thief = new Thief();
+        hooked.transfer(address(thief), 1000);
+        thief.act(address(hooked), abi.encodeCall(hooked.approve, (address(ledger), 1000)));
+        thief.act(address(ledger), abi.encodeCall(ledger.deposit, (1000)));
+        hooked.setHook(address(thief), abi.encodeCall(thief.act, (address(ledger), again)));
+        thief.act(address(ledger), again);
+        assertEq(hooked.balanceOf(address(thief)), 1000, "its own, once");
+        assertEq(hooked.balanceOf(address(ledger)), 5000, "the others' money");
     }
 }

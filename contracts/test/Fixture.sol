@@ -86,12 +86,16 @@ abstract contract Fixture is Base {
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
-        token = new RLC(address(this));
+        token = newToken();
         market = new Market(address(token));
         verifier = new ProofVerifier();
         offer = publish(terms());
         token.transfer(alice, WALLET);
         token.transfer(bob, WALLET);
+    }
+
+    function newToken() internal virtual returns (RLC) {
+        return new RLC(address(this));
     }
 
     function terms() internal view returns (IMarket.Offer memory) {

@@ -4,11 +4,49 @@ pragma solidity ^0.8.28;
 import {Market} from "../src/Market.sol";
 import {RLC} from "../src/RLC.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
+import {ITaskCallback} from "../src/interfaces/ITaskCallback.sol";
 import {IVouchers} from "../src/interfaces/IVouchers.sol";
+import {HookToken} from "./Attacks.t.sol";
 import {Base, Vm} from "./Base.sol";
 import {Fixture, ProofVerifier} from "./Fixture.sol";
 import {Looper, Reverter} from "./MarketCallback.t.sol";
 import {Asker} from "./TaskBase.t.sol";
+
+/// @dev Comes back into the market whenever it is let in, be it as a callback or by a token's hook: it takes out all that it
+/// has, or puts all in, and always tries to take more.
+contract Churner is ITaskCallback {
+    RLC private immutable TOKEN;
+    Market private immutable MARKET;
+    uint256 public theftsThatWorked;
+    uint256 public churned;
+
+    constructor(RLC token, Market market) {
+        (TOKEN, MARKET) = (token, market);
+        token.approve(address(market), type(uint256).max);
+    }
+
+    function receiveResult(bytes32, bytes calldata) external {
+        churn();
+    }
+
+    function churn() public {
+        uint256 account = MARKET.accountOf(address(this));
+        try MARKET.withdraw(account + 1) {
+            ++theftsThatWorked;
+        } catch {}
+        if (account > 0) MARKET.withdraw(account);
+        else MARKET.deposit(TOKEN.balanceOf(address(this)));
+        ++churned;
+    }
+
+    function leave() external {
+        MARKET.withdraw(MARKET.accountOf(address(this)));
+    }
+
+    function fortune() external view returns (uint256) {
+        return TOKEN.balanceOf(address(this)) + MARKET.accountOf(address(this));
+    }
+}
 
 /// @dev Does random things that are allowed and keeps its own books of what they should come to; and tries things
 /// that are not allowed, which must all be refused.
@@ -23,11 +61,15 @@ contract MarketHandler is Base {
         uint256 cancelUntil;
     }
 
+    /// @dev Enough to come back into the market.
+    uint32 private constant CALLBACK_GAS = 150_000;
+
     RLC private immutable TOKEN;
     Market private immutable MARKET;
     ProofVerifier private immutable VERIFIER;
     Asker private immutable ASKER;
 
+    Churner public churner;
     address[] public people;
     string[] private _names;
     address[] private _callbacks;
@@ -65,7 +107,8 @@ contract MarketHandler is Base {
             people.push(actor(names[i]));
         }
         _offers = offers;
-        _callbacks = [address(0), address(new Reverter(300)), address(new Looper()), people[0]];
+        churner = new Churner(token, market);
+        _callbacks = [address(0), address(new Reverter(300)), address(new Looper()), people[0], address(churner)];
     }
 
     function deposit(uint256 who, uint256 amount, bool inOneCall) external {
@@ -97,7 +140,7 @@ contract MarketHandler is Base {
         if (id == 0 || units == 0) return;
         vm.recordLogs();
         vm.prank(account);
-        MARKET.requestFor(person(other), id, units, type(uint256).max, callbackAt(callback), 10_000, "params");
+        MARKET.requestFor(person(other), id, units, type(uint256).max, callbackAt(callback), CALLBACK_GAS, "params");
         owed[account] -= uint256(units) * unitPrice;
         remember();
     }
@@ -165,7 +208,7 @@ contract MarketHandler is Base {
         if (id == 0 || tasks == 0) return;
         vm.recordLogs();
         vm.prank(account);
-        MARKET.requestBag(id, tasks, type(uint256).max, callbackAt(callback), 10_000, "params");
+        MARKET.requestBag(id, tasks, type(uint256).max, callbackAt(callback), CALLBACK_GAS, "params");
         owed[account] -= uint256(tasks) * unitPrice;
         remember();
     }
@@ -471,9 +514,12 @@ contract MarketHandler is Base {
 }
 
 contract MarketInvariantTest is Fixture {
-    MarketHandler private handler;
+    uint256 private constant CHURNED = 1000;
 
-    function setUp() public override {
+    MarketHandler private handler;
+    Churner internal churner;
+
+    function setUp() public virtual override {
         super.setUp();
         IMarket.Offer memory other = terms();
         other.provider = pool;
@@ -491,6 +537,8 @@ contract MarketInvariantTest is Fixture {
         (names[0], names[1], names[2]) = ("alice", "bob", "worker");
         (names[3], names[4], names[5]) = ("pool", "provider", "stranger");
         handler = new MarketHandler(token, market, verifier, asker, names, offers);
+        churner = handler.churner();
+        token.transfer(address(churner), CHURNED);
     }
 
     function targetContracts() external view returns (address[] memory targets) {
@@ -509,10 +557,16 @@ contract MarketInvariantTest is Fixture {
         }
         assertEq(
             token.balanceOf(address(market)),
-            owed + handler.locked() + handler.coverSum(),
+            owed + handler.locked() + handler.coverSum() + market.accountOf(address(churner)),
             "accounts, open orders and covers are all there is"
         );
-        assertEq(handler.theftsThatWorked(), 0, "thefts");
+        assertEq(handler.theftsThatWorked() + churner.theftsThatWorked(), 0, "thefts");
+        assertEq(churner.fortune(), CHURNED, "coming back pays nothing");
+    }
+
+    /// @dev Before everybody takes out what is theirs.
+    function settleDown() internal virtual {
+        churner.leave();
     }
 
     function coversAreAsBooked(address by) private view {
@@ -528,6 +582,7 @@ contract MarketInvariantTest is Fixture {
 
     /// @dev Wherever a run has ended: when all deadlines are over, everybody can take everything out.
     function afterInvariant() public {
+        settleDown();
         for (uint256 i = 0; i < handler.knownCount(); ++i) {
             assertTrue(handler.isAsBooked(i), "status as booked");
         }
@@ -612,5 +667,23 @@ contract MarketInvariantTest is Fixture {
         assertEq(handler.theftsThatWorked(), 0, "thefts");
         invariant_booksAreRight();
         afterInvariant();
+    }
+}
+
+/// @dev The same with a token that lets somebody come back into the market before and after each movement.
+contract MarketHostileTokenInvariantTest is MarketInvariantTest {
+    function setUp() public override {
+        super.setUp();
+        HookToken(address(token)).setHook(address(churner), abi.encodeCall(churner.churn, ()));
+    }
+
+    function newToken() internal override returns (RLC) {
+        return new HookToken();
+    }
+
+    function settleDown() internal override {
+        assertTrue(churner.churned() > 0, "the token has let it in");
+        HookToken(address(token)).setHook(address(0), "");
+        super.settleDown();
     }
 }

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {ICourt} from "../src/interfaces/ICourt.sol";
+import {ITaskCallback} from "../src/interfaces/ITaskCallback.sol";
 import {App, Dataset, Entry, Workerpool} from "../src/poco/Entries.sol";
 import {IPocoHub} from "../src/poco/IPocoHub.sol";
 import {Parts} from "../src/poco/Parts.sol";
@@ -23,6 +24,42 @@ contract Group {
 
     function keyHasPurpose(bytes32 key, uint256 purpose) external view returns (bool) {
         return purpose == 4 && key == bytes32(uint256(uint160(MEMBER)));
+    }
+}
+
+/// @dev Owner of a pool and callback in one, trying while it is called back whatever could pay twice.
+contract HubReenterer is ITaskCallback {
+    PocoHub private immutable HUB;
+    bool public refused;
+    bytes32 private _deal;
+
+    constructor(PocoHub hub) {
+        HUB = hub;
+    }
+
+    function sell(IPocoHub.WorkerpoolOrderOperation memory operation) external {
+        HUB.manageWorkerpoolOrder(operation);
+    }
+
+    function settle(bytes32 dealid) external {
+        _deal = dealid;
+        HUB.settleTasks(dealid, report());
+    }
+
+    function receiveResult(bytes32 task, bytes calldata) external {
+        uint256[] memory indexes = new uint256[](1);
+        // What has ended already is passed over.
+        HUB.settleTasks(_deal, report());
+        HUB.declineTasks(_deal, indexes);
+        try HUB.claim(task) {}
+        catch {
+            refused = true;
+        }
+    }
+
+    function report() private pure returns (IPocoHub.TaskReport[] memory all) {
+        all = new IPocoHub.TaskReport[](1);
+        all[0] = IPocoHub.TaskReport(0, "results", "callback", "");
     }
 }
 
@@ -724,6 +761,56 @@ contract PocoTest is PocoFixture {
         vm.expectRevert(abi.encodeWithSelector(IPocoHub.SignaturesRefused.selector, taskOf(dealid, 0)));
         vm.prank(pool);
         hub.settleTasks(dealid, reports(0, proof));
+    }
+
+    /// @dev Two deals that differ in nothing but their place in one request: what was signed for one is no good for the other.
+    function test_attack_signaturesOfOneDealSettleNoOther() public {
+        bond("worker 1");
+        bond("worker 2");
+        IPocoHub.WorkerpoolOrder memory w = poolOrder();
+        w.volume = 1;
+        IPocoHub.RequestOrder memory r = requestOrder(2);
+        r.trust = 3;
+        bytes32 first = matchedWith(signed(w), r);
+        w.salt = "another";
+        bytes32 second = matchedWith(signed(w), r);
+        bytes memory proof = signatures(first, 0, r.params);
+        vm.startPrank(pool);
+        vm.expectRevert(abi.encodeWithSelector(IPocoHub.SignaturesRefused.selector, taskOf(second, 1)));
+        hub.settleTasks(second, reports(1, proof));
+        hub.settleTasks(first, reports(0, proof));
+        vm.stopPrank();
+    }
+
+    function matchedWith(IPocoHub.WorkerpoolOrder memory w, IPocoHub.RequestOrder memory r) private returns (bytes32) {
+        return hub.matchOrders(signed(appOrder()), signed(datasetOrder()), w, signed(r));
+    }
+
+    /// @dev Orders that are equal, salt included, are one order: signed twice, its volume is there once.
+    function test_attack_equalSaltsShareOneVolume() public {
+        IPocoHub.RequestOrder memory r = requestOrder(1);
+        matched(r);
+        IPocoHub.RequestOrder memory twin = requestOrder(1);
+        twin.sign = "";
+        refuses(twin, abi.encodeWithSelector(IPocoHub.OrderConsumed.selector));
+        assertAccount(alice, WALLET - TASK_PRICE, TASK_PRICE);
+    }
+
+    /// @dev A callback that settles its own task again, declines it, or claims it, gets nothing for it.
+    function test_attack_aCallbackThatComesBackIntoTheHub() public {
+        HubReenterer callback = new HubReenterer(hub);
+        vm.prank(pool);
+        pools.transferFrom(pool, address(callback), uint160(workerpool));
+        IPocoHub.RequestOrder memory r = requestOrder(1);
+        r.callback = address(callback);
+        IPocoHub.WorkerpoolOrder memory w = poolOrder();
+        callback.sell(IPocoHub.WorkerpoolOrderOperation(w, IPocoHub.OrderOperation.SIGN, ""));
+        bytes32 dealid = matchedWith(w, r);
+        callback.settle(dealid);
+        assertTrue(callback.refused(), "it came back");
+        assertTask(dealid, 0, IPocoHub.TaskStatus.COMPLETED);
+        assertAccount(address(callback), 20, 0);
+        assertAccount(alice, WALLET - TASK_PRICE, 0);
     }
 
     function test_trust_withoutACourtIsThePoolsWord() public {
