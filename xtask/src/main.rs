@@ -1,5 +1,6 @@
 //! What a developer or CI runs: `cargo xtask setup`, `test`, `ci`. Plain cargo does the rest.
 
+mod contracts;
 mod iexec;
 mod policy;
 mod run;
@@ -30,6 +31,10 @@ enum Task {
     Ci,
     /// Drive a pool with iExec's own command line, from registering an app to the refund of a task that nobody did
     Iexec,
+    /// What takes too long for every day: a million random calls to each contract that holds money
+    Nightly,
+    /// Static analysis of the contracts
+    Slither,
     /// Rules of this repository that no compiler checks
     Tidy,
     /// Which dependencies may be used, and under which licences
@@ -44,6 +49,8 @@ fn main() -> Result<()> {
         Task::Test => test(),
         Task::Ci => ci(),
         Task::Iexec => iexec::check(),
+        Task::Nightly => contracts::nightly(),
+        Task::Slither => contracts::slither(),
         Task::Tidy => tidy::check(),
         Task::Policy => policy::check(),
     }?;
@@ -56,7 +63,7 @@ fn test() -> Result<()> {
     tidy::check()?;
     // The optimized build is what ships, keeps its overflow checks, and is the same that `cargo run --release` needs.
     cargo(&["test", "--release", "--workspace", "--locked"])?;
-    npm("contracts", &["test"])?;
+    contracts::test()?;
     npm("web", &["run", "check"])?;
     npm("web", &["test"])
 }
@@ -70,6 +77,7 @@ fn ci() -> Result<()> {
     for drift in ["artifacts:check", "vectors:check", "gas:check"] {
         npm("contracts", &["run", drift])?;
     }
+    contracts::slither()?;
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])?;
     run::cargo_with(&["doc", "--release", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     test()?;

@@ -13,6 +13,11 @@ pub(crate) fn say(line: &str) {
     eprintln!("xtask: {line}");
 }
 
+#[expect(clippy::print_stdout, reason = "what a tool prints goes on to standard output")]
+pub(crate) fn print(line: &str) {
+    println!("{line}");
+}
+
 pub(crate) fn cargo(args: &[&str]) -> Result<()> {
     cargo_with(args, &[])
 }
@@ -50,7 +55,7 @@ fn cargo_path() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-fn words(command: &Command) -> String {
+pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned());
     let line = std::iter::once(program).chain(args).collect::<Vec<_>>().join(" ");
