@@ -3,6 +3,7 @@
 mod app;
 mod bench;
 mod chain;
+mod dapp;
 mod demo;
 mod deploy;
 mod doctor;
@@ -53,6 +54,8 @@ enum Command {
     Run(job::RunArgs),
     /// Make, check, publish and run apps
     App(app::AppArgs),
+    /// Make contracts that have something computed
+    Dapp(dapp::DappArgs),
     /// Submit a job file to a pool
     Submit(job::SubmitArgs),
     /// List a pool's jobs
@@ -151,6 +154,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Dev(args) => Box::pin(demo::dev(args, shutdown)).await,
         Command::Run(args) => Box::pin(job::run(args, shutdown)).await,
         Command::App(args) => Box::pin(app::run(args, shutdown)).await,
+        Command::Dapp(args) => dapp::run(&args),
         Command::Submit(args) => Box::pin(job::submit(args, shutdown)).await,
         Command::Jobs(args) => job::jobs(args).await,
         Command::Job(args) => job::job(args).await,

@@ -54,6 +54,7 @@ pub struct Config {
 pub const PAGE_PORT: u16 = 7117;
 pub const CHAIN_PORT: u16 = 7118;
 const ORDERS: &str = "orders";
+const ENV: &str = "env";
 const FIRST_NAME: &str = "demo";
 const DEMOS_MAX: u32 = 16;
 /// Of the development chain. The page's demo wallet draws on another, so that nonces never collide.
@@ -183,11 +184,40 @@ pub async fn start(config: Config, report: &Report, shutdown: CancellationToken)
             Ok(())
         });
     }
+    let shell = Shell { rpc: &rpc_url, pool: &page_url, token: &of_market("scheduler").join("token") };
+    shell.write(&dir, &deployment)?;
     let facts = json!({ "url": page_url, "page": site::has_page(), "workers": worker_ids });
     let page = if site::has_page() { "page      " } else { "pool      " };
     report.event("pool", &facts, &format!("{page}  {page_url}/{}", config.page.elsewhere(&page_url)));
     let orders = dir.join(ORDERS);
     Ok(Demo { roles, deployment, requester, orders, page_url, rpc_url, pool, _folder: folder })
+}
+
+/// What tells a shell where this grid is: `. FOLDER/env`.
+struct Shell<'a> {
+    rpc: &'a str,
+    pool: &'a str,
+    token: &'a Path,
+}
+
+impl Shell<'_> {
+    fn write(&self, dir: &Path, deployment: &Deployment) -> Result<()> {
+        let file = dir.join(ENV);
+        let plan = std::path::absolute(deployment_file(dir))?;
+        let token = std::path::absolute(self.token)?;
+        let values = [
+            // Of Foundry.
+            ("ETH_RPC_URL", self.rpc.to_owned()),
+            ("GRISTMILL_RPC", self.rpc.to_owned()),
+            ("GRISTMILL_POOL", self.pool.to_owned()),
+            ("GRISTMILL_POOL_TOKEN", token.display().to_string()),
+            ("GRISTMILL_DEPLOYMENT", plan.display().to_string()),
+            ("GRISTMILL_MARKET", deployment.market.to_string()),
+            ("GRISTMILL_RLC", deployment.token.to_string()),
+        ];
+        let lines = values.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
+        fs::write(&file, lines.concat()).with_context(|| format!("cannot write {}", file.display()))
+    }
 }
 
 fn take_folder(given: Option<PathBuf>) -> Result<(PathBuf, fs::File)> {

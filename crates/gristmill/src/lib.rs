@@ -6,6 +6,7 @@ pub mod app_file;
 pub mod bench;
 mod cli;
 pub mod clock;
+pub mod dapp;
 pub mod demo;
 pub mod deploy;
 pub mod deployment;

@@ -21,7 +21,7 @@ pub enum Template {
 }
 
 /// A file's path in the new folder, and its text, in which `NAME` stands for the app's name.
-type File = (&'static str, &'static str);
+pub type File = (&'static str, &'static str);
 
 macro_rules! files {
     ($folder:literal: $($path:literal),*) => {

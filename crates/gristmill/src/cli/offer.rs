@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use gristmill_chain::contracts::Market;
 use gristmill_chain::rpc::Rpc;
+use gristmill_proto::digest::Digest;
 use serde_json::json;
 
 use super::job::PoolArgs;
@@ -25,10 +26,10 @@ pub(super) struct OfferArgs {
     #[command(subcommand)]
     command: OfferCommand,
     /// JSON-RPC of the chain
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7118")]
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7118", env = "GRISTMILL_RPC")]
     rpc: String,
     /// The pool's contracts and offers, as `gristmill deploy` wrote them
-    #[arg(long, global = true, value_name = "FILE", default_value = "deployment.json")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "deployment.json", env = "GRISTMILL_DEPLOYMENT")]
     deployment: PathBuf,
     /// One JSON object per event on standard output, and nothing else
     #[arg(long, global = true)]
@@ -41,6 +42,9 @@ enum OfferCommand {
     Publish {
         /// The offer, in TOML
         file: PathBuf,
+        /// A contract that judges results [default: the file's; without one the pool's word counts]
+        #[arg(long, value_name = "ADDRESS")]
+        verifier: Option<Address>,
         #[command(flatten)]
         pool: PoolArgs,
         #[command(flatten)]
@@ -85,8 +89,13 @@ async fn execute(args: OfferArgs, report: &Report) -> Result<()> {
     let rpc = Rpc::connect(&args.rpc)?;
     let path = &args.deployment;
     match args.command {
-        OfferCommand::Publish { file, pool, key } => {
-            Box::pin(publish(deployment, path, rpc, &file, &pool, &key, report)).await
+        OfferCommand::Publish { file, verifier, pool, key } => {
+            let mut wanted = OfferFile::read(&file)?;
+            wanted.verifier = verifier.or(wanted.verifier);
+            let base = file.parent().unwrap_or(Path::new("."));
+            let app = Box::pin(job_file::app(&wanted.app, base, &pool.client()?)).await?;
+            let owner = owner(&deployment, rpc, &key).await?;
+            Box::pin(publish(deployment, path, &owner, &wanted, app, report)).await
         }
         OfferCommand::List => list(&deployment, &rpc, report).await,
         OfferCommand::Withdraw { name, key } => {
@@ -144,18 +153,13 @@ fn sign(
 async fn publish(
     mut deployment: Deployment,
     path: &Path,
-    rpc: Rpc,
-    file: &Path,
-    pool: &PoolArgs,
-    key: &KeyArgs,
+    owner: &Wallet,
+    wanted: &OfferFile,
+    app: Digest,
     report: &Report,
 ) -> Result<()> {
-    let wanted = OfferFile::read(file)?;
-    let owner = owner(&deployment, rpc, key).await?;
-    let base = file.parent().unwrap_or(Path::new("."));
-    let app = job_file::app(&wanted.app, base, &pool.client()?).await?;
-    let offer = offer::prepare(&mut deployment, &owner, &wanted, wanted.plan(app)).await?;
-    let gas = offer::publish(&deployment, path, &owner, &offer).await?;
+    let offer = offer::prepare(&mut deployment, owner, wanted, wanted.plan(app)).await?;
+    let gas = offer::publish(&deployment, path, owner, &offer).await?;
     let facts = json!({ "offer": offer.id, "name": offer.name, "app": app, "verifier": offer.verifier, "gas": gas });
     let text = format!("{}\n\n{} at {} a task, {} gas", offer.id, offer.name, price(&offer), thousands(gas));
     report.result("published", &facts, &text);

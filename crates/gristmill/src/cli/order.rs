@@ -31,10 +31,10 @@ pub(super) struct OrderArgs {
     #[command(subcommand)]
     command: OrderCommand,
     /// JSON-RPC of the chain
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7118")]
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:7118", env = "GRISTMILL_RPC")]
     rpc: String,
     /// The pool's contracts and offers
-    #[arg(long, global = true, value_name = "FILE", default_value = "deployment.json")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "deployment.json", env = "GRISTMILL_DEPLOYMENT")]
     deployment: PathBuf,
     /// One JSON object per event on standard output, and nothing else
     #[arg(long, global = true)]

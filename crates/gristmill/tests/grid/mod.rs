@@ -422,7 +422,7 @@ fn scheduler_args(dir: &Path, listen: &str, rpc_url: &str) -> Vec<String> {
     places.into_iter().chain(times).map(str::to_owned).collect()
 }
 
-fn read_log(log: &Path) -> String {
+pub fn read_log(log: &Path) -> String {
     std::fs::read_to_string(log).unwrap_or_default()
 }
 
