@@ -121,11 +121,11 @@ contract PriceFeed is TaskBase {
     function median(uint128[] memory values) public pure returns (uint128) {
         for (uint256 i = 1; i < values.length; ++i) {
             uint128 value = values[i];
-            uint256 at = i;
-            for (; at > 0 && values[at - 1] > value; --at) {
-                values[at] = values[at - 1];
+            uint256 place = i;
+            for (; place > 0 && values[place - 1] > value; --place) {
+                values[place] = values[place - 1];
             }
-            values[at] = value;
+            values[place] = value;
         }
         return values[(values.length - 1) / 2];
     }
