@@ -1,8 +1,8 @@
 //! The durable truth: SQLite or PostgreSQL, written by one thread that commits whatever has gathered since its last
 //! commit.
 //!
-//! Both databases get the same statements ([`sql`]) and the same schema ([`schema`]), so that there is one behaviour
-//! to know. A PostgreSQL may be shared by several schedulers: one of them leads ([`seat`]), and each commit checks that
+//! Both databases get the same statements (`sql`) and the same schema (`schema`), so that there is one behaviour
+//! to know. A PostgreSQL may be shared by several schedulers: one of them leads (`seat`), and each commit checks that
 //! it still does.
 
 mod database;
